@@ -1,0 +1,61 @@
+/*
+ * Between ixy.c, which is the API, and the drivers behind it.
+ *
+ * A driver embeds struct ixy_device as the first member of its own and fills in the operations. What is the
+ * same for all drivers (argument checks, statistics sums, the list of drivers) is done once, in ixy.c.
+ */
+#ifndef IXY_DEVICE_H
+#define IXY_DEVICE_H
+
+#include "driver/dma.h"
+#include "driver/error.h"
+#include "driver/ixy.h"
+#include "driver/pci/pci.h"
+
+struct ixy_device_ops {
+	uint32_t (*rx_batch)(struct ixy_device *dev, uint16_t queue, struct pkt_buf *bufs[], uint32_t count);
+	uint32_t (*tx_batch)(struct ixy_device *dev, uint16_t queue, struct pkt_buf *bufs[], uint32_t count);
+	uint32_t (*tx_pending)(struct ixy_device *dev, uint16_t queue);
+	int (*rx_irq_fd)(const struct ixy_device *dev, uint16_t queue);
+	void (*rx_irq_arm)(struct ixy_device *dev, uint16_t queue);
+	int (*event_fd)(const struct ixy_device *dev);
+	uint32_t (*poll_events)(struct ixy_device *dev);
+	int (*reset)(struct ixy_device *dev);
+	void (*stop)(struct ixy_device *dev);
+	void (*close)(struct ixy_device *dev);
+	int (*set_up)(struct ixy_device *dev, bool up);
+	int (*mac_set)(struct ixy_device *dev, struct ixy_mac mac);
+	int (*set_unicast)(struct ixy_device *dev, const struct ixy_mac macs[], size_t count);
+	int (*set_multicast)(struct ixy_device *dev, const struct ixy_mac macs[], size_t count);
+	int (*set_promisc)(struct ixy_device *dev, bool on);
+	int (*set_allmulti)(struct ixy_device *dev, bool on);
+	int (*mtu_set)(struct ixy_device *dev, uint16_t mtu);
+	void (*read_stats)(const struct ixy_device *dev, struct ixy_stats *stats); /* adds what only it knows */
+	void (*read_queue_stats)(const struct ixy_device *dev, uint16_t queue, struct ixy_queue_stats *stats);
+	int (*read_register)(struct ixy_device *dev, uint32_t offset, uint32_t *value);
+};
+
+struct ixy_device {
+	const struct ixy_device_ops *ops;
+	const char *driver_name;
+	char name[108]; /* the spec it was opened with */
+	uint32_t capabilities;
+	uint16_t rx_queues, tx_queues;
+	uint16_t mtu, max_mtu;
+	struct ixy_mac mac;
+	struct ixy_link link;
+	struct pci_device *pci; /* NULL for a device that is not a PCI function */
+};
+
+/* A driver for PCI functions: which ids it drives, and how it takes one over. On success it owns pci. */
+struct ixy_pci_driver {
+	const char *name;
+	const struct {
+		uint16_t vendor, device;
+	} * ids; /* ends with {0, 0} */
+	int (*open)(struct pci_device *pci, const struct ixy_options *options, struct ixy_device **dev);
+};
+
+extern const struct ixy_pci_driver ixgbe_driver;
+
+#endif

@@ -1,0 +1,113 @@
+/*
+ * Packet buffers and the pools they come from.
+ *
+ * A pkt_buf is one cache line of metadata, a little headroom, and room for data that the NIC reads and
+ * writes by DMA. A frame longer than one buffer is a chain: `next` links the segments, the first one carries
+ * what is true of the whole frame.
+ *
+ *      pkt_buf (64 bytes) | headroom (64) | data, pool->data_size bytes (2048 unless asked otherwise)
+ *
+ * Threads: a mempool belongs to one thread at a time. Nothing in it is locked or atomic: the thread that
+ * drives a queue has a pool of its own, and buffers go back to the pool on the thread that owns it.
+ */
+#ifndef IXY_PACKET_H
+#define IXY_PACKET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct ixy_device;
+struct mempool;
+
+#define PKT_BUF_HEADROOM     64
+#define PKT_BUF_DATA_SIZE    2048 /* default; SRRCTL.BSIZEPACKET counts in KiB, so a multiple of 1024 */
+#define PKT_BUF_MAX_SEGMENTS 40   /* 82599: descriptors a packet with the on-chip TX limit */
+
+/* pkt_buf.flags, receive: what the NIC verified. A missing GOOD bit means "not checked", never "bad". */
+#define PKT_RX_IP_CSUM_GOOD  (1u << 0)
+#define PKT_RX_L4_CSUM_GOOD  (1u << 1)
+#define PKT_RX_L4_CSUM_BAD   (1u << 2)
+#define PKT_RX_RSS_HASH      (1u << 3) /* rss_hash is valid */
+#define PKT_RX_VLAN_STRIPPED (1u << 4) /* vlan_tci holds the tag that was taken out of the frame */
+/* pkt_buf.flags, transmit: what the NIC is asked to do (needs the matching IXY_CAP_*). */
+#define PKT_TX_L4_CSUM       (1u << 8)  /* sum from csum_start on, store at csum_start + csum_offset */
+#define PKT_TX_TSO4          (1u << 9)  /* cut into gso_size payloads, TCP over IPv4 */
+#define PKT_TX_TSO6          (1u << 10) /* the same over IPv6 */
+#define PKT_TX_USO           (1u << 11) /* the same for UDP */
+#define PKT_TX_VLAN_INSERT   (1u << 12) /* insert vlan_tci */
+
+struct pkt_buf {
+	uint8_t *data;        /* first byte of this segment's frame data */
+	uint64_t iova;        /* device address of this struct's first byte; see pkt_buf_data_iova() */
+	struct mempool *pool; /* where pkt_buf_free() returns it */
+	struct pkt_buf *next; /* next segment of the same frame, or NULL */
+	uint32_t size;        /* bytes of data in this segment */
+	uint32_t frame_size;  /* bytes in the whole frame; valid in the first segment */
+	uint32_t rss_hash;    /* host order; with PKT_RX_RSS_HASH */
+	uint16_t flags;       /* PKT_RX_* / PKT_TX_*; valid in the first segment */
+	uint16_t segments;    /* buffers in the chain, 1 for a frame in one piece; valid in the first segment */
+	uint16_t vlan_tci;    /* host order */
+	uint16_t csum_start;  /* bytes from the frame's start to the first summed byte */
+	uint16_t csum_offset; /* bytes from csum_start to the 16-bit checksum field */
+	uint16_t gso_size;    /* payload bytes a segment */
+	uint16_t header_size; /* bytes of L2 + L3 + L4 headers that each segment repeats */
+	uint16_t in_use;      /* debug builds: 1 from alloc to free, to catch a double free */
+	uint32_t index;       /* position in the pool */
+} __attribute__((aligned(64)));
+
+_Static_assert(sizeof(struct pkt_buf) == 64, "packet metadata is one cache line");
+
+/* Where a fresh buffer's data begins; also where the NIC's receive descriptors point. */
+static inline uint8_t *pkt_buf_start(struct pkt_buf *buf)
+{
+	return (uint8_t *)buf + sizeof(*buf) + PKT_BUF_HEADROOM;
+}
+
+/* Device address of buf->data. The buffer is contiguous for the device, whatever the IOVA mode. */
+static inline uint64_t pkt_buf_data_iova(const struct pkt_buf *buf)
+{
+	return buf->iova + (uint64_t)(buf->data - (const uint8_t *)buf);
+}
+
+struct mempool {
+	struct pkt_buf **free_stack; /* free_stack[0 .. free_count-1] are free */
+	uint32_t free_count;
+	uint32_t buf_count;     /* buffers in the pool */
+	uint32_t data_size;     /* data bytes a buffer holds (after the headroom) */
+	uint32_t entry_size;    /* distance between two pkt_bufs in memory */
+	uint64_t exhausted;     /* buffers that were asked for and not there, since creation */
+	struct dma_region *dma; /* the memory itself */
+};
+
+/*
+ * Create a pool of count buffers of data_size bytes each (0: PKT_BUF_DATA_SIZE), in DMA memory that dev can
+ * reach. data_size is rounded up to a multiple of 1024. The pool must be freed before dev is closed.
+ * Returns the pool, or NULL with errno set and the reason in ixy_last_error().
+ */
+struct mempool *ixy_mempool_create(struct ixy_device *dev, uint32_t count, uint32_t data_size);
+
+/*
+ * Let a second device use this pool's buffers too (forwarding A -> B sends what A received).
+ * Returns 0, or -ENOTSUP where the devices address memory differently.
+ */
+int ixy_mempool_share(struct mempool *pool, struct ixy_device *dev);
+
+/* Free the pool. All its buffers must have come back; -EBUSY (nothing freed) where some have not. NULL: 0. */
+int ixy_mempool_free(struct mempool *pool);
+
+/*
+ * Take count buffers. Each comes with data at pkt_buf_start(), size 0, no flags, one segment, next NULL.
+ * Returns how many were there: fewer than asked when the pool runs dry, which pool->exhausted counts.
+ * The caller owns them until it frees them or a tx function takes them.
+ */
+uint32_t pkt_buf_alloc_batch(struct mempool *pool, struct pkt_buf *bufs[], uint32_t count);
+struct pkt_buf *pkt_buf_alloc(struct mempool *pool); /* NULL when the pool is empty */
+
+/*
+ * Give a frame back: buf and all segments chained to it, each to its own pool. NULL is allowed.
+ * Builds with IXY_DEBUG abort with a message when a buffer is freed twice.
+ */
+void pkt_buf_free(struct pkt_buf *buf);
+void pkt_buf_free_batch(struct pkt_buf *bufs[], uint32_t count);
+
+#endif

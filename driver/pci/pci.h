@@ -1,0 +1,124 @@
+/*
+ * A PCI function and the ways to reach it.
+ *
+ *   sysfs.c       0000:03:00.0 with no kernel driver bound: config and BARs from /sys, IOVA = physical address
+ *   vfio_user.c   vfio-user:/run/x, a function that another process serves; soft:WIRE starts that process
+ *
+ * A driver sees one interface: config space, registers, doorbells, DMA, interrupts, reset. It never asks
+ * which of them it has.
+ *
+ * Registers go through pci_read32()/pci_write32(): a volatile access where the BAR is mapped, a message to
+ * the other process where it is not. Doorbells (queue tails) are apart, because they are the only registers
+ * of the hot path: they are always a store where the transport can offer one. A device that has gone reads
+ * all-ones, as on a real bus, and never faults.
+ *
+ * Threads: registers, config, DMA maps and doorbells may be used from several threads; two threads must not
+ * use one doorbell at once.
+ */
+#ifndef IXY_PCI_H
+#define IXY_PCI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "driver/dma.h"
+
+struct pci_device;
+struct ixy_options;
+
+struct pci_ops {
+	/* len 1, 2 or 4 bytes, little-endian as on the bus. 0 or negative errno. */
+	int (*config_read)(struct pci_device *pci, uint32_t offset, void *buf, uint32_t len);
+	int (*config_write)(struct pci_device *pci, uint32_t offset, const void *buf, uint32_t len);
+	/* BAR 0 by message, for a pci_device whose bar0 is not mapped. All-ones from a device that has gone. */
+	uint32_t (*read32)(struct pci_device *pci, uint32_t offset);
+	void (*write32)(struct pci_device *pci, uint32_t offset, uint32_t value);
+	/* Make region reachable for the device at its dma_iova() addresses; take it away again. */
+	int (*dma_map)(struct pci_device *pci, struct dma_region *region);
+	void (*dma_unmap)(struct pci_device *pci, struct dma_region *region);
+	/* Signal fds[0..count-1] (eventfds) on MSI-X vectors 0..count-1; count 0 turns MSI-X off. */
+	int (*irq_set)(struct pci_device *pci, uint32_t count, const int fds[]);
+	/* Function-level reset. -ENOTSUP where the transport has none. */
+	int (*reset)(struct pci_device *pci);
+	/* Give everything back (kernel driver rebound where one was taken) and free. */
+	void (*close)(struct pci_device *pci);
+};
+
+/*
+ * One doorbell register. `reg` is a store where it is mapped; `wanted` is a word in which a software device
+ * says that it sleeps and wants `eventfd` written after the store (NULL on silicon, which never sleeps).
+ */
+struct pci_doorbell {
+	volatile uint32_t *reg;
+	const volatile uint32_t *wanted;
+	int eventfd;
+	uint32_t offset;
+	struct pci_device *pci;
+};
+
+struct pci_device {
+	const struct pci_ops *ops;
+	char name[108];         /* for messages: 0000:03:00.0, vfio-user:/run/x, soft:veth1 */
+	uint16_t vendor, device;
+	uint64_t bar0_size;
+	volatile uint8_t *bar0; /* mapped BAR 0, or NULL where registers go by message */
+	enum dma_iova_mode iova_mode;
+	uint32_t irq_count;     /* MSI-X vectors that irq_set() takes; 0: the device must be polled */
+	/* How to make a doorbell of a BAR 0 offset; set by the transport, used by pci_doorbell_init(). */
+	void (*doorbell_init)(struct pci_device *pci, uint32_t offset, struct pci_doorbell *doorbell);
+};
+
+/*
+ * Reach the PCI function that spec names (0000:03:00.0, vfio-user:PATH, soft:WIRE).
+ * Takes it from its kernel driver where it has one; refuses (-EBUSY) a NIC that is somebody's live interface
+ * unless options->force. Bus mastering is still off. Returns 0 or a negative errno; nothing is changed on
+ * the system then.
+ */
+int pci_open(const char *spec, const struct ixy_options *options, struct pci_device **pci);
+
+/* Bus master off, interrupts off, function given back to the driver that it came from. NULL is allowed. */
+void pci_close(struct pci_device *pci);
+
+/* True if spec is of a form that pci_open() takes. */
+bool pci_spec(const char *spec);
+
+int pci_bus_master(struct pci_device *pci, bool on);
+
+static inline uint32_t pci_read32(struct pci_device *pci, uint32_t offset)
+{
+	if (pci->bar0)
+		return *(volatile uint32_t *)(pci->bar0 + offset);
+	return pci->ops->read32(pci, offset);
+}
+
+static inline void pci_write32(struct pci_device *pci, uint32_t offset, uint32_t value)
+{
+	if (pci->bar0)
+		*(volatile uint32_t *)(pci->bar0 + offset) = value;
+	else
+		pci->ops->write32(pci, offset, value);
+}
+
+static inline void pci_doorbell_init(struct pci_device *pci, uint32_t offset, struct pci_doorbell *doorbell)
+{
+	pci->doorbell_init(pci, offset, doorbell);
+}
+
+/* The part of pci_doorbell_ring() that is not a plain store: wake the device, or send a message. */
+void pci_doorbell_kick(struct pci_doorbell *doorbell, uint32_t value);
+
+/*
+ * Tell the device about new descriptors: the release store orders it behind the writes to the ring.
+ * (On x86 a store to uncached memory is also ordered behind stores to write-back memory.)
+ */
+static inline void pci_doorbell_ring(struct pci_doorbell *doorbell, uint32_t value)
+{
+	if (__builtin_expect(doorbell->reg != NULL, 1)) {
+		__atomic_store_n(doorbell->reg, value, __ATOMIC_RELEASE);
+		if (!doorbell->wanted)
+			return;
+	}
+	pci_doorbell_kick(doorbell, value);
+}
+
+#endif

@@ -1,0 +1,39 @@
+/*
+ * What the software NIC's cable is plugged into.
+ *
+ *	dev:NAME        an existing interface (one end of a veth pair, say), by AF_PACKET
+ *	cable           the other port of this process that says "cable" too
+ *	pcap:IN[,OUT]   frames from a file, and into one ("-" for none)
+ *	none            nothing: carrier is down
+ *
+ * A wire carries real frames: 14 bytes or more, nothing over what the sender's MTU allows, checksums complete,
+ * both ways, whatever segmentation offload the interface's peer uses.
+ */
+#ifndef SOFTNIC_WIRE_H
+#define SOFTNIC_WIRE_H
+
+#include "nic.h"
+
+struct wire {
+	const struct wire_ops *ops;
+	struct nic *nic; /* whose frames */
+	uint64_t rx_frames, tx_frames, tx_dropped, rx_dropped;
+};
+
+struct wire_ops {
+	/* Queue a frame (copied); sent at flush, or when the batch is full. */
+	void (*send)(struct wire *wire, const uint8_t *frame, size_t size);
+	void (*flush)(struct wire *wire);
+	/* Hand up to budget frames to nic_receive(). Never blocks. Returns how many. */
+	unsigned (*poll)(struct wire *wire, unsigned budget);
+	/* Wake the loop when there is something to poll. Armed only while the process sleeps. */
+	void (*arm)(struct wire *wire, struct ev_loop *loop);
+	void (*disarm)(struct wire *wire, struct ev_loop *loop);
+	void (*close)(struct wire *wire);
+};
+
+/* spec as above. NULL with a message on stderr: no such interface, not permitted, no such file. */
+struct wire *wire_open(const char *spec, struct nic *nic, struct ev_loop *loop);
+void wire_close(struct wire *wire);
+
+#endif
