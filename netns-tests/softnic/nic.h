@@ -234,9 +234,6 @@ uint32_t rss_toeplitz(const uint8_t key[40], const uint8_t *input, size_t size);
 uint32_t rss_hash(uint32_t mrqc, const uint8_t key[40], const uint8_t *frame, const struct frame_info *info, uint8_t *type);
 /* MTA bit number (0..4095) for a multicast address under MCSTCTRL.MO. */
 unsigned multicast_hash(const uint8_t mac[6], unsigned mo);
-/* Internet checksum over the 16-bit words, folded, not inverted. */
-uint32_t csum_add(uint32_t sum, const uint8_t *p, size_t size);
-uint16_t csum_fold(uint32_t sum);
 
 /* --- wire ------------------------------------------------------------------------------------------------------ */
 
