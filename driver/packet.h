@@ -17,6 +17,8 @@
 #include <stdint.h>
 
 struct ixy_device;
+struct dma_region;
+struct pci_device;
 struct mempool;
 
 #define PKT_BUF_HEADROOM     64
@@ -30,11 +32,11 @@ struct mempool;
 #define PKT_RX_RSS_HASH      (1u << 3) /* rss_hash is valid */
 #define PKT_RX_VLAN_STRIPPED (1u << 4) /* vlan_tci holds the tag that was taken out of the frame */
 /* pkt_buf.flags, transmit: what the NIC is asked to do (needs the matching IXY_CAP_*). */
-#define PKT_TX_L4_CSUM       (1u << 8)  /* sum from csum_start on, store at csum_start + csum_offset */
-#define PKT_TX_TSO4          (1u << 9)  /* cut into gso_size payloads, TCP over IPv4 */
-#define PKT_TX_TSO6          (1u << 10) /* the same over IPv6 */
-#define PKT_TX_USO           (1u << 11) /* the same for UDP */
-#define PKT_TX_VLAN_INSERT   (1u << 12) /* insert vlan_tci */
+#define PKT_TX_L4_CSUM     (1u << 8)  /* sum from csum_start on, store at csum_start + csum_offset */
+#define PKT_TX_TSO4        (1u << 9)  /* cut into gso_size payloads, TCP over IPv4 */
+#define PKT_TX_TSO6        (1u << 10) /* the same over IPv6 */
+#define PKT_TX_USO         (1u << 11) /* the same for UDP */
+#define PKT_TX_VLAN_INSERT (1u << 12) /* insert vlan_tci */
 
 struct pkt_buf {
 	uint8_t *data;        /* first byte of this segment's frame data */
@@ -45,8 +47,8 @@ struct pkt_buf {
 	uint32_t frame_size;  /* bytes in the whole frame; valid in the first segment */
 	uint32_t rss_hash;    /* host order; with PKT_RX_RSS_HASH */
 	uint16_t flags;       /* PKT_RX_* / PKT_TX_*; valid in the first segment */
-	uint16_t segments;    /* buffers in the chain, 1 for a frame in one piece; valid in the first segment */
-	uint16_t vlan_tci;    /* host order */
+	uint16_t segments; /* buffers in the chain, 1 for a frame in one piece; valid in the first segment */
+	uint16_t vlan_tci; /* host order */
 	uint16_t csum_start;  /* bytes from the frame's start to the first summed byte */
 	uint16_t csum_offset; /* bytes from csum_start to the 16-bit checksum field */
 	uint16_t gso_size;    /* payload bytes a segment */
@@ -72,11 +74,13 @@ static inline uint64_t pkt_buf_data_iova(const struct pkt_buf *buf)
 struct mempool {
 	struct pkt_buf **free_stack; /* free_stack[0 .. free_count-1] are free */
 	uint32_t free_count;
-	uint32_t buf_count;     /* buffers in the pool */
-	uint32_t data_size;     /* data bytes a buffer holds (after the headroom) */
-	uint32_t entry_size;    /* distance between two pkt_bufs in memory */
-	uint64_t exhausted;     /* buffers that were asked for and not there, since creation */
-	struct dma_region *dma; /* the memory itself */
+	uint32_t buf_count;          /* buffers in the pool */
+	uint32_t data_size;          /* data bytes a buffer holds (after the headroom) */
+	uint32_t entry_size;         /* distance between two pkt_bufs in memory */
+	uint64_t exhausted;          /* buffers that were asked for and not there, since creation */
+	struct dma_region *dma;      /* the memory itself */
+	struct pci_device **devices; /* those that reach it: [0] is the one it was made for */
+	uint32_t device_count;
 };
 
 /*
@@ -87,8 +91,8 @@ struct mempool {
 struct mempool *ixy_mempool_create(struct ixy_device *dev, uint32_t count, uint32_t data_size);
 
 /*
- * Let a second device use this pool's buffers too (forwarding A -> B sends what A received).
- * Returns 0, or -ENOTSUP where the devices address memory differently.
+ * Let a second device use this pool's buffers too (forwarding A -> B sends what A received). The pool must be
+ * freed before either is closed. Returns 0, or -ENOTSUP where the devices address memory differently.
  */
 int ixy_mempool_share(struct mempool *pool, struct ixy_device *dev);
 

@@ -1,8 +1,9 @@
 /*
  * A PCI function and the ways to reach it.
  *
- *   sysfs.c       0000:03:00.0 with no kernel driver bound: config and BARs from /sys, IOVA = physical address
- *   vfio_user.c   vfio-user:/run/x, a function that another process serves; soft:WIRE starts that process
+ *   sysfs.c       0000:03:00.0 with no kernel driver bound: config and BARs from /sys, IOVA = physical
+ * address vfio_user.c   vfio-user:/run/x, a function that another process serves; soft:WIRE starts that
+ * process
  *
  * A driver sees one interface: config space, registers, doorbells, DMA, interrupts, reset. It never asks
  * which of them it has.
@@ -30,7 +31,8 @@ struct pci_ops {
 	/* len 1, 2 or 4 bytes, little-endian as on the bus. 0 or negative errno. */
 	int (*config_read)(struct pci_device *pci, uint32_t offset, void *buf, uint32_t len);
 	int (*config_write)(struct pci_device *pci, uint32_t offset, const void *buf, uint32_t len);
-	/* BAR 0 by message, for a pci_device whose bar0 is not mapped. All-ones from a device that has gone. */
+	/* BAR 0 by message, for a pci_device whose bar0 is not mapped. All-ones from a device that has gone.
+	 */
 	uint32_t (*read32)(struct pci_device *pci, uint32_t offset);
 	void (*write32)(struct pci_device *pci, uint32_t offset, uint32_t value);
 	/* Make region reachable for the device at its dma_iova() addresses; take it away again. */
@@ -58,12 +60,14 @@ struct pci_doorbell {
 
 struct pci_device {
 	const struct pci_ops *ops;
-	char name[108];         /* for messages: 0000:03:00.0, vfio-user:/run/x, soft:veth1 */
+	char name[108]; /* for messages: 0000:03:00.0, vfio-user:/run/x, soft:veth1 */
 	uint16_t vendor, device;
 	uint64_t bar0_size;
 	volatile uint8_t *bar0; /* mapped BAR 0, or NULL where registers go by message */
 	enum dma_iova_mode iova_mode;
-	uint32_t irq_count;     /* MSI-X vectors that irq_set() takes; 0: the device must be polled */
+	uint32_t irq_count;      /* MSI-X vectors that irq_set() takes; 0: the device must be polled */
+	bool reserve_huge_pages; /* options->reserve_huge_pages, for dma_alloc() */
+	bool ordinary_pages;     /* dma_alloc() has said in the log that it fell back to ordinary pages */
 	/* How to make a doorbell of a BAR 0 offset; set by the transport, used by pci_doorbell_init(). */
 	void (*doorbell_init)(struct pci_device *pci, uint32_t offset, struct pci_doorbell *doorbell);
 };
