@@ -71,7 +71,10 @@ static inline size_t dma_huge_pages(size_t size)
 	return (size + DMA_HUGE_PAGE - 1) / DMA_HUGE_PAGE;
 }
 
-/* Free 2 MiB huge pages now; reserve so many more (needs root). Both return a count or a negative errno. */
+/*
+ * Free 2 MiB huge pages now; reserve count more (needs root). Both return a count, which may be less than asked,
+ * or a negative errno, and leave no text.
+ */
 long dma_huge_pages_free(void);
 int dma_huge_pages_reserve(size_t count);
 
