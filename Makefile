@@ -1,9 +1,9 @@
 # ixy-tapd: a fast NIC, driven from userspace, as an ordinary Linux interface.  `make help` lists the targets.
 
-MAKEFLAGS += --no-builtin-rules
+MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
 
-CC      ?= gcc
 ifeq ($(origin CC),default)
 CC      := gcc
 endif
@@ -12,65 +12,193 @@ DESTDIR ?=
 BUILD   := build$(if $(SAN),/san)
 Q       := $(if $(V),,@)
 VERSION := 0.1.0
-
 CFLAGS  ?= -O2 -g
-WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
-PKGS    := libev libnl-3.0 libnl-route-3.0
-# libev ships no .pc file on Debian; it is a plain -lev.
-PKG_CFLAGS := $(shell pkg-config --cflags libnl-3.0 libnl-route-3.0 2>/dev/null)
-PKG_LIBS   := $(shell pkg-config --libs libnl-3.0 libnl-route-3.0 2>/dev/null) -lev
-override CFLAGS += -std=gnu11 -D_GNU_SOURCE -pthread -fno-strict-aliasing $(WARN) $(if $(WERROR),-Werror) \
-	-I. -DIXY_VERSION='"$(VERSION)"' $(PKG_CFLAGS) \
-	$(if $(SAN),-fsanitize=address$(,)undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined -DIXY_DEBUG)
-LDLIBS  := $(PKG_LIBS) -lm
-LDFLAGS += -pthread $(if $(SAN),-fsanitize=address$(,)undefined)
+
+# Used only by rules that `make deps` has run before, so a missing pkg-config is not an error here.
+NL_CFLAGS  := $(shell pkg-config --cflags libnl-3.0 libnl-route-3.0 2>/dev/null)
+NL_LIBS    := $(shell pkg-config --libs libnl-3.0 libnl-route-3.0 2>/dev/null)
+WARN       := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(WERROR),-Werror)
+SANITIZE   := $(if $(SAN),-fsanitize=address$(,)undefined)
+ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -pthread -fno-strict-aliasing $(WARN) -I. -DIXY_VERSION='"$(VERSION)"' \
+	$(NL_CFLAGS) $(if $(SAN),$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=undefined -DIXY_DEBUG) \
+	$(CFLAGS)
+ALL_LDFLAGS := -pthread $(SANITIZE) $(LDFLAGS)
+# Debian's libev has no .pc file.
+LDLIBS     := $(NL_LIBS) -lev -lm
 , := ,
 
-# Three rooms, three archives; each program is its main.c and the archives below it.
+# Three rooms, three archives; each program is its main.c and the archives below it. A room of tests is
+# programs test_*.c and, for those in namespaces, an archive of what they share.
 driver_SRC  := $(wildcard driver/*.c driver/*/*.c)
 softnic_SRC := $(filter-out %/main.c,$(wildcard netns-tests/softnic/*.c))
 bridge_SRC  := $(filter-out %/main.c,$(wildcard bridge/*.c))
 unit_SRC    := $(wildcard netns-tests/unit/test_*.c)
+netns_SRC   := $(wildcard netns-tests/netns/test_*.c)
+rig_SRC     := $(filter-out $(netns_SRC),$(wildcard netns-tests/netns/*.c))
 obj          = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
-LIBIXY  := $(BUILD)/libixy.a
-BRIDGE  := $(BUILD)/obj/bridge.a
-SOFTNIC := $(BUILD)/obj/softnic.a
+LIBIXY   := $(BUILD)/libixy.a
+BRIDGE   := $(BUILD)/obj/bridge.a
+SOFTNIC  := $(BUILD)/obj/softnic.a
+RIG      := $(BUILD)/obj/netns.a
 PROGRAMS := $(BUILD)/ixy-tapd $(BUILD)/ixy-softnic
+TRAFFIC  := $(BUILD)/bench/traffic
 UNITS    := $(patsubst netns-tests/unit/%.c,$(BUILD)/unit/%,$(unit_SRC))
+NETNS    := $(patsubst netns-tests/netns/%.c,$(BUILD)/netns/%,$(netns_SRC))
 
+##   all         the programs and the library, in build/ (default)
 .PHONY: all
 all: $(LIBIXY) $(PROGRAMS)
 
 $(LIBIXY): $(call obj,$(driver_SRC))
 $(BRIDGE): $(call obj,$(bridge_SRC))
 $(SOFTNIC): $(call obj,$(softnic_SRC))
-$(LIBIXY) $(BRIDGE) $(SOFTNIC):
+$(RIG): $(call obj,$(rig_SRC))
+$(LIBIXY) $(BRIDGE) $(SOFTNIC) $(RIG):
 	@mkdir -p $(@D)
 	@echo "  AR      $@"
 	$(Q)rm -f $@ && ar rcs $@ $^
 
+# The software NIC uses the bridge's segmentation (gso.c) for wires that hand over super-frames.
 $(BUILD)/ixy-tapd: $(call obj,bridge/main.c) $(BRIDGE) $(LIBIXY)
-$(BUILD)/ixy-softnic: $(call obj,netns-tests/softnic/main.c) $(SOFTNIC) $(LIBIXY)
-$(PROGRAMS):
-	@echo "  LINK    $@"
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-
-$(BUILD)/unit/%: $(BUILD)/obj/netns-tests/unit/%.o $(SOFTNIC) $(BRIDGE) $(LIBIXY)
+$(BUILD)/ixy-softnic: $(call obj,netns-tests/softnic/main.c) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
+$(TRAFFIC): $(call obj,contrib/bench/traffic.c)
+$(UNITS): $(BUILD)/unit/%: $(BUILD)/obj/netns-tests/unit/%.o $(SOFTNIC) $(BRIDGE) $(LIBIXY)
+$(NETNS): $(BUILD)/netns/%: $(BUILD)/obj/netns-tests/netns/%.o $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
+$(UNITS) $(NETNS): LDLIBS += -lcmocka
+$(PROGRAMS) $(UNITS) $(NETNS) $(TRAFFIC):
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
-$(BUILD)/obj/%.o: %.c
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  CC      $<"
-	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# Objects depend on how they are compiled: CC=clang, WERROR=1 or other CFLAGS build them again.
+.PHONY: FORCE
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@if ! echo '$(CC) $(subst ','\'',$(ALL_CFLAGS))' | cmp -s - $@; then \
+		contrib/install-deps.sh -n build 2>/dev/null || { \
+			contrib/install-deps.sh -n build; echo "run: sudo make deps" >&2; exit 1; }; \
+		echo '$(CC) $(subst ','\'',$(ALL_CFLAGS))' >$@; \
+	fi
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
+##   deps        install what is missing (Debian packages, by apt; silent when nothing is)
+.PHONY: deps
+deps:
+	@contrib/install-deps.sh build test
+
+# After deps, the targets below start make anew: only then does pkg-config answer.
+#
+# What `sudo make` built belongs to who called it, or a later plain `make` could not replace it.
+GIVE_BACK = @[ -z "$$SUDO_UID" ] || for dir in build $(BUILD); do \
+	[ ! -d $$dir ] || chown -R "$$SUDO_UID:$$SUDO_GID" $$dir; done
+
+##   demo        see it work: two namespaces, the daemon between them, the usual tools (KEEP=1 leaves it running)
+##   demo-end    end what KEEP=1 left running
+.PHONY: demo demo-end
+demo: deps
+	@$(MAKE) -s all
+	$(GIVE_BACK)
+	@IXY_BUILD=$(BUILD) KEEP=$(KEEP) contrib/demo.sh
+demo-end:
+	@contrib/demo.sh end
+
+# Every process under test inherits these: a sanitizer's report ends it with a status that no test expects.
+TEST_ENV := IXY_BUILD=$(BUILD) $(if $(SAN),\
+	ASAN_OPTIONS=detect_leaks=1:print_stacktrace=1:exitcode=99 LSAN_OPTIONS=exitcode=99 \
+	UBSAN_OPTIONS=print_stacktrace=1:exitcode=99)
+TESTS    := $(UNITS) $(NETNS)
+
+##   test        unit tests, then the tests in network namespaces (TESTS="build/unit/test_x ..." for some)
+.PHONY: test test-programs
+test: deps
+	@$(MAKE) all test-programs
+	$(GIVE_BACK)
+	@$(TEST_ENV) netns-tests/run-tests.sh $(TESTS)
+test-programs: $(UNITS) $(NETNS)
 .PHONY: units
 units: $(UNITS)
 
+##   lint        formatting, static analysis, shell scripts, man pages
+SOURCES := $(wildcard driver/*.[ch] driver/*/*.[ch] bridge/*.[ch] netns-tests/*/*.[ch] contrib/*/*.[ch])
+SCRIPTS := .ci/run $(wildcard contrib/*.sh contrib/*/*.sh netns-tests/*.sh)
+MAN     := $(wildcard contrib/man/*.[1-9])
+TIDY    := $(patsubst %.c,$(BUILD)/tidy/%,$(filter %.c,$(SOURCES)))
+.PHONY: lint lint-run
+lint:
+	@contrib/install-deps.sh lint
+	@$(MAKE) lint-run
+lint-run: $(TIDY)
+	@echo "  FORMAT"
+	$(Q)clang-format --dry-run -Werror $(SOURCES)
+	@echo "  SHELL"
+	$(Q)shellcheck $(SCRIPTS)
+	$(if $(MAN),@echo "  MAN")
+	$(if $(MAN),$(Q)mandoc -T lint -W warning $(MAN))
+
+# One stamp a file: a second run looks only at what changed, and -j2 uses both cores.
+$(TIDY): $(BUILD)/tidy/%: %.c .clang-tidy $(wildcard driver/*.h driver/*/*.h bridge/*.h netns-tests/*/*.h)
+	@mkdir -p $(@D)
+	@echo "  TIDY    $<"
+	$(Q)clang-tidy --quiet $< -- $(filter-out -fsanitize%,$(ALL_CFLAGS)) 2>$@.log || { cat $@.log >&2; exit 1; }
+	@mv $@.log $@
+
+##   bench       how fast: ours, a bare veth pair and DPDK's testpmd in one run (BENCH_RUNS=3)
+.PHONY: bench bench-run
+bench:
+	@contrib/install-deps.sh bench
+	@$(MAKE) -s bench-run
+bench-run: all $(TRAFFIC)
+	@IXY_BUILD=$(BUILD) contrib/bench/bench.sh
+	$(GIVE_BACK)
+
+##   install     programs, library, headers, man pages, completion, unit (DESTDIR, PREFIX=/usr/local)
+##   uninstall   take them away again
+HEADERS  := $(wildcard driver/ixy.h driver/packet.h driver/dma.h driver/drop.h driver/checksum.h)
+sbindir  := $(PREFIX)/sbin
+libdir   := $(PREFIX)/lib
+incdir   := $(PREFIX)/include/ixy
+mandir   := $(PREFIX)/share/man
+compdir  := $(PREFIX)/share/bash-completion/completions
+unitdir  := $(PREFIX)/lib/systemd/system
+UNIT     := $(wildcard contrib/systemd/*.service)
+COMPLETE := $(wildcard contrib/completions/*)
+man_of    = $(mandir)/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
+.PHONY: install uninstall
+install: all
+	install -d $(addprefix $(DESTDIR),$(sbindir) $(libdir)/pkgconfig $(incdir)/driver $(compdir) $(unitdir))
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(sbindir)
+	install -m 644 $(LIBIXY) $(DESTDIR)$(libdir)
+	install -m 644 $(HEADERS) $(DESTDIR)$(incdir)/driver
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' contrib/ixy.pc.in >$(DESTDIR)$(libdir)/pkgconfig/ixy.pc
+	$(foreach page,$(MAN),install -D -m 644 $(page) $(DESTDIR)$(call man_of,$(page))$(newline))
+	$(foreach file,$(COMPLETE),install -m 644 $(file) $(DESTDIR)$(compdir)$(newline))
+	$(foreach unit,$(UNIT),sed 's|@SBINDIR@|$(sbindir)|' $(unit) >$(DESTDIR)$(unitdir)/$(notdir $(unit))$(newline))
+uninstall:
+	rm -f $(addprefix $(DESTDIR),$(addprefix $(sbindir)/,$(notdir $(PROGRAMS))) $(libdir)/libixy.a \
+		$(libdir)/pkgconfig/ixy.pc $(addprefix $(incdir)/driver/,$(notdir $(HEADERS))) \
+		$(foreach page,$(MAN),$(call man_of,$(page))) $(addprefix $(compdir)/,$(notdir $(COMPLETE))) \
+		$(addprefix $(unitdir)/,$(notdir $(UNIT))))
+	-rmdir $(DESTDIR)$(incdir)/driver $(DESTDIR)$(incdir)
+define newline
+
+
+endef
+
+##   clean       remove build/
 .PHONY: clean
 clean:
 	rm -rf build
+
+##   help        this list
+.PHONY: help
+help:
+	@echo "make [TARGET] [V=1] [SAN=1] [WERROR=1] [CC=clang] [CFLAGS=...]"
+	@sed -n 's/^##//p' $(firstword $(MAKEFILE_LIST))
+	@echo "  V=1 shows commands; SAN=1 builds with sanitizers into build/san; demo, test, bench need root."
