@@ -42,34 +42,43 @@
 struct nic;
 struct wire;
 
-/* --- violation.c: what silicon would suffer from --------------------------------------------------------- */
+/* --- violation.c: what silicon would suffer from ---------------------------------------------------------
+ */
 
-#define NIC_VIOLATIONS(X)                                                                                     \
-	X(DMA_UNMAPPED, "dma-unmapped", "DMA to an address that the client did not map, or not for this direction") \
-	X(DMA_NO_MASTER, "dma-no-master", "DMA needed while bus mastering is off")                                 \
-	X(TAIL_RANGE, "tail-range", "tail at or past the end of the ring")                                         \
-	X(RING_ALIGN, "ring-align", "ring base not 128-byte aligned, or length zero or not a multiple of 128")     \
-	X(RING_CHANGED, "ring-changed", "base, length or head written while the queue is enabled")                 \
-	X(QUEUE_HALF_CONFIGURED, "queue-half-configured", "queue enabled before its ring, buffer size or DMA engine was set up") \
-	X(TAIL_DISABLED, "tail-disabled", "tail moved on a queue that is not enabled")                             \
-	X(RS_WTHRESH, "rs-wthresh", "RS set while TXDCTL.WTHRESH is not 0: the NIC ignores RS then")               \
-	X(TX_DESCRIPTOR, "tx-descriptor", "malformed transmit descriptor: type, length, PAYLEN or missing EOP")    \
-	X(TX_TOO_MANY, "tx-too-many-descriptors", "more than 40 descriptors for one packet")                       \
-	X(TX_CONTEXT, "tx-context", "offload requested with a context that does not fit the frame")                \
-	X(TX_FRAME_SIZE, "tx-frame-size", "frame under 17 bytes without padding enabled, or over MAXFRS / 15.5 KiB") \
-	X(RX_BUFFER, "rx-buffer", "receive buffer size 0 or over 16 KiB, or split header without a header buffer") \
-	X(RX_DCA_RESERVED, "rx-dca-reserved", "DCA_RXCTRL bit 12 set: payloads corrupt under load")                \
-	X(RXEN_UNQUIESCED, "rxen-unquiesced", "RXCTRL.RXEN set without SECRXCTRL.RX_DIS and SECRXSTAT.RDY before")  \
-	X(ARBITER, "arbiter", "DTXMXSZRQ, TXPBSIZE or MTQC changed while RTTDCS.ARBDIS is clear")                  \
-	X(REG_UNALIGNED, "register-unaligned", "register access that is not an aligned 32-bit access")              \
-	X(REG_RESERVED, "register-reserved", "write of a non-zero value to a register that does not exist")          \
-	X(MASTER_RESET, "reset-while-master", "device reset while DMA was not quiesced (GIO master still enabled)")
+#define NIC_VIOLATIONS(X)                                                                                   \
+	X(DMA_UNMAPPED, "dma-unmapped",                                                                     \
+		"DMA to an address that the client did not map, or not for this direction")                 \
+	X(DMA_NO_MASTER, "dma-no-master", "DMA needed while bus mastering is off")                          \
+	X(TAIL_RANGE, "tail-range", "tail at or past the end of the ring")                                  \
+	X(RING_ALIGN, "ring-align",                                                                         \
+		"ring base not 128-byte aligned, or length zero or not a multiple of 128")                  \
+	X(RING_CHANGED, "ring-changed", "base, length or head written while the queue is enabled")          \
+	X(QUEUE_HALF_CONFIGURED, "queue-half-configured",                                                   \
+		"queue enabled before its ring, buffer size or DMA engine was set up")                      \
+	X(TAIL_DISABLED, "tail-disabled", "tail moved on a queue that is not enabled")                      \
+	X(RS_WTHRESH, "rs-wthresh", "RS set while TXDCTL.WTHRESH is not 0: the NIC ignores RS then")        \
+	X(TX_DESCRIPTOR, "tx-descriptor",                                                                   \
+		"malformed transmit descriptor: type, length, PAYLEN or missing EOP")                       \
+	X(TX_TOO_MANY, "tx-too-many-descriptors", "more than 40 descriptors for one packet")                \
+	X(TX_CONTEXT, "tx-context", "offload requested with a context that does not fit the frame")         \
+	X(TX_FRAME_SIZE, "tx-frame-size",                                                                   \
+		"frame under 17 bytes (before padding), or over MAXFRS / 15.5 KiB")                  \
+	X(RX_BUFFER, "rx-buffer",                                                                           \
+		"receive buffer size 0 or over 16 KiB, or split header without a header buffer")            \
+	X(RX_DCA_RESERVED, "rx-dca-reserved", "DCA_RXCTRL bit 12 set: payloads corrupt under load")         \
+	X(RXEN_UNQUIESCED, "rxen-unquiesced",                                                               \
+		"RXCTRL.RXEN set without SECRXCTRL.RX_DIS and SECRXSTAT.RDY before")                        \
+	X(ARBITER, "arbiter", "DTXMXSZRQ, TXPBSIZE or MTQC changed while RTTDCS.ARBDIS is clear")           \
+	X(REG_UNALIGNED, "register-unaligned", "register access that is not an aligned 32-bit access")      \
+	X(REG_RESERVED, "register-reserved", "write of a non-zero value to a register that does not exist") \
+	X(MASTER_RESET, "reset-while-master",                                                               \
+		"device reset while DMA was not quiesced (GIO master still enabled)")
 
 enum nic_violation {
 #define X(symbol, name, text) NIC_VIOLATION_##symbol,
 	NIC_VIOLATIONS(X)
 #undef X
-	NIC_VIOLATION_COUNT
+		NIC_VIOLATION_COUNT
 };
 
 /* Count a violation and print it (rate-limited) on stderr with the details. */
@@ -79,25 +88,27 @@ const char *nic_violation_name(enum nic_violation v);
 const char *nic_violation_text(enum nic_violation v);
 uint64_t nic_violations(const struct nic *nic); /* sum */
 
-/* --- fault.c: misbehaviour on demand ---------------------------------------------------------------------- */
+/* --- fault.c: misbehaviour on demand ----------------------------------------------------------------------
+ */
 
 #define NIC_FAULTS(X)                                                                                  \
-	X(TX_STALL, "tx-stall", "frames leave, but descriptors are not completed until the fault is cleared") \
-	X(TX_HANG, "tx-hang", "transmit queues stop fetching; only a device reset helps")                     \
-	X(RX_HANG, "rx-hang", "receive queues stop; frames are dropped as if no descriptor was there")        \
-	X(RX_LENGTH_ZERO, "rx-length-zero", "write back receive descriptors with DD and length 0")            \
-	X(RX_LENGTH_OVER, "rx-length-over", "write back a length larger than the buffer")                     \
-	X(RX_NO_EOP, "rx-no-eop", "write back frames without EOP")                                            \
-	X(RX_BAD_STATUS, "rx-bad-status", "write back frames with error bits set (RXE, TCPE, IPE)")            \
-	X(REMOVED, "removed", "surprise removal: every register and config read gives all-ones")              \
-	X(RESET_STUCK, "reset-stuck", "CTRL.RST never clears")                                                \
+	X(TX_STALL, "tx-stall",                                                                        \
+		"frames leave, but descriptors are not completed until the fault is cleared")          \
+	X(TX_HANG, "tx-hang", "transmit queues stop fetching; only a device reset helps")              \
+	X(RX_HANG, "rx-hang", "receive queues stop; frames are dropped as if no descriptor was there") \
+	X(RX_LENGTH_ZERO, "rx-length-zero", "write back receive descriptors with DD and length 0")     \
+	X(RX_LENGTH_OVER, "rx-length-over", "write back a length larger than the buffer")              \
+	X(RX_NO_EOP, "rx-no-eop", "write back frames without EOP")                                     \
+	X(RX_BAD_STATUS, "rx-bad-status", "write back frames with error bits set (RXE, TCPE, IPE)")    \
+	X(REMOVED, "removed", "surprise removal: every register and config read gives all-ones")       \
+	X(RESET_STUCK, "reset-stuck", "CTRL.RST never clears")                                         \
 	X(NO_MASTER_DONE, "no-master-done", "STATUS.GIO never clears after GIO_DIS")
 
 enum nic_fault {
 #define X(symbol, name, text) NIC_FAULT_##symbol,
 	NIC_FAULTS(X)
 #undef X
-	NIC_FAULT_COUNT
+		NIC_FAULT_COUNT
 };
 
 /*
@@ -109,7 +120,8 @@ bool nic_fault(struct nic *nic, enum nic_fault f);
 int nic_fault_set(struct nic *nic, const char *name, uint64_t count); /* 0 clears; -EINVAL: no such fault */
 void nic_faults_on_reset(struct nic *nic);
 
-/* --- dma.c: the client's memory ---------------------------------------------------------------------------- */
+/* --- dma.c: the client's memory ----------------------------------------------------------------------------
+ */
 
 #define NIC_DMA_REGIONS 64
 
@@ -129,7 +141,8 @@ struct nic_dma {
  * -EINVAL wrap-around, misaligned, zero; -EEXIST overlap; -ENOSPC too many; else mmap's errno. The file must
  * really be that long and sealed or checked, or an access would be SIGBUS: see dma.c.
  */
-int nic_dma_map(struct nic *nic, uint64_t iova, uint64_t size, int fd, uint64_t offset, bool readable, bool writeable);
+int nic_dma_map(struct nic *nic, uint64_t iova, uint64_t size, int fd, uint64_t offset, bool readable,
+	bool writeable);
 int nic_dma_unmap(struct nic *nic, uint64_t iova, uint64_t size); /* -ENOENT */
 void nic_dma_unmap_all(struct nic *nic);
 
@@ -139,10 +152,12 @@ void nic_dma_unmap_all(struct nic *nic);
  */
 void *nic_dma(struct nic *nic, uint64_t iova, size_t size, bool write);
 
-/* --- irq.c ---------------------------------------------------------------------------------------------------- */
+/* --- irq.c
+ * ---------------------------------------------------------------------------------------------------- */
 
 struct nic_irq {
-	int64_t next_us[NIC_MSIX_VECTORS]; /* EITR: earliest time of the next interrupt, microseconds of ev_now */
+	int64_t next_us[NIC_MSIX_VECTORS]; /* EITR: earliest time of the next interrupt, microseconds of
+					      ev_now */
 	uint64_t deferred;                 /* vectors held back by EITR */
 	uint64_t raised[NIC_MSIX_VECTORS]; /* statistics */
 };
@@ -158,14 +173,16 @@ int64_t nic_now_us(void); /* CLOCK_MONOTONIC */
 /* Writes to EICS, EIMS, EIMC, EICR, ... arrive here from the register table's hooks. */
 void nic_irq_evaluate(struct nic *nic);
 
-/* --- queues ------------------------------------------------------------------------------------------------- */
+/* --- queues
+ * ------------------------------------------------------------------------------------------------- */
 
 struct tx_context { /* advanced context descriptor as latched, 7.2.3.2.3 */
 	bool valid;
 	uint16_t vlan;
 	uint8_t maclen;
 	uint16_t iplen;
-	uint16_t tucmd;
+	bool ipv4;
+	uint8_t l4t; /* TXC_L4T_* */
 	uint16_t mss;
 	uint8_t l4len;
 };
@@ -175,10 +192,16 @@ struct tx_queue {
 	uint64_t base;
 	uint32_t count; /* descriptors in the ring */
 	uint32_t head;
-	uint32_t bad_tail; /* last tail that was refused, so that it is counted once */
+	uint32_t bad_tail;     /* last tail that was refused, so that it is counted once */
+	uint32_t partial_tail; /* the tail ended amid a packet: nothing to do until it moves */
+	uint32_t written;      /* write-back has come this far; behind head only while tx-stall strikes */
+	bool halted;           /* its ring cannot be reached by DMA: dead until enabled anew */
+	bool dropping;         /* amid a packet that was refused, up to its EOP */
+	uint32_t wthresh;      /* TXDCTL.WTHRESH, and which kinds of last descriptors were seen with it */
+	bool saw_rs, saw_plain;
+	bool head_wb;          /* head write-back instead of DD (7.2.3.5.2) */
+	uint64_t head_addr;
 	struct tx_context context[2];
-	/* The packet being gathered; it may span polls because its descriptors may. */
-	uint32_t packet_descriptors;
 };
 
 struct rx_queue {
@@ -187,10 +210,24 @@ struct rx_queue {
 	uint32_t count;
 	uint32_t head;
 	uint32_t buffer_size; /* SRRCTL.BSIZEPACKET in bytes */
-	uint8_t desc_type;    /* SRRCTL.DESCTYPE */
+	uint32_t header_size; /* SRRCTL.BSIZEHEADER in bytes */
+	uint32_t desc_type;   /* SRRCTL.DESCTYPE, in place */
 	bool drop_en;
+	bool vlan_strip; /* RXDCTL.VME */
+	bool halted;     /* its ring cannot be reached by DMA: dead until enabled anew */
 	uint32_t bad_tail;
 };
+
+/*
+ * The engines' private state. init: called once by nic_create(), -ENOMEM. reset: forget every queue, without a
+ * write to client memory: at device and function reset, and when the client has gone.
+ */
+int nic_rx_init(struct nic *nic);
+int nic_tx_init(struct nic *nic);
+void nic_rx_reset(struct nic *nic);
+void nic_tx_reset(struct nic *nic);
+void nic_rx_free(struct nic *nic);
+void nic_tx_free(struct nic *nic);
 
 /* Latch or release a queue after its RXDCTL / TXDCTL changed; checks the configuration (violations). */
 void nic_rx_queue_update(struct nic *nic, unsigned queue);
@@ -216,10 +253,11 @@ void nic_receive(struct nic *nic, const uint8_t *frame, size_t size);
 /* Write back and interrupt for what nic_receive() left batched: call after each burst from the wire. */
 void nic_receive_flush(struct nic *nic);
 
-/* --- offload.c: pure functions, unit-tested ------------------------------------------------------------------- */
+/* --- offload.c: pure functions, unit-tested
+ * ------------------------------------------------------------------- */
 
-struct frame_info { /* what the receive parser found */
-	uint16_t ether_type;  /* after VLAN tags, host order */
+struct frame_info {          /* what the receive parser found */
+	uint16_t ether_type; /* after VLAN tags, host order */
 	bool vlan;
 	uint16_t vlan_tci;
 	uint8_t l3_offset, l3_size; /* bytes */
@@ -231,26 +269,33 @@ void frame_parse(const uint8_t *frame, size_t size, struct frame_info *info);
 /* Toeplitz (7.1.2.8.1): key of 40 bytes, input in network order. */
 uint32_t rss_toeplitz(const uint8_t key[40], const uint8_t *input, size_t size);
 /* Hash and RSS type nibble for a frame under MRQC's enabled fields; type 0 if none applies. */
-uint32_t rss_hash(uint32_t mrqc, const uint8_t key[40], const uint8_t *frame, const struct frame_info *info, uint8_t *type);
+uint32_t rss_hash(uint32_t mrqc, const uint8_t key[40], const uint8_t *frame, const struct frame_info *info,
+	uint8_t *type);
 /* MTA bit number (0..4095) for a multicast address under MCSTCTRL.MO. */
 unsigned multicast_hash(const uint8_t mac[6], unsigned mo);
 
-/* --- wire ------------------------------------------------------------------------------------------------------ */
+/* --- wire
+ * ------------------------------------------------------------------------------------------------------ */
 
-/* The NIC sends a frame (whole, padded, no CRC). */
+/*
+ * The NIC sends a frame (whole, padded, no CRC). It may lie in client memory, which changes at any time: copy it
+ * once and look at the copy.
+ */
 void nic_wire_send(struct nic *nic, const uint8_t *frame, size_t size);
 /* The wire's carrier changed; link.c works out what the link registers say. */
 void nic_wire_carrier(struct nic *nic, bool up);
 
-/* --- statistics registers: kept as 64 bits, shown clear-on-read as the datasheet has them ------------------ */
+/* --- statistics registers: kept as 64 bits, shown clear-on-read as the datasheet has them ------------------
+ */
 
 struct nic_stats { /* for people and tests: since start, never cleared */
-	uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes; /* good frames at the MAC, both sides of the wire */
-	uint64_t rx_filtered;                              /* address, VLAN or type filters */
-	uint64_t rx_missed;                                /* no descriptor, queue or RX off, link down */
-	uint64_t rx_bad;                                   /* too long, too short */
-	uint64_t rx_delivered;                             /* written to descriptors */
-	uint64_t tx_dropped;                               /* link down, malformed */
+	uint64_t rx_frames, rx_bytes, tx_frames,
+		tx_bytes;      /* good frames at the MAC, both sides of the wire */
+	uint64_t rx_filtered;  /* address, VLAN or type filters */
+	uint64_t rx_missed;    /* no descriptor, queue or RX off, link down */
+	uint64_t rx_bad;       /* too long, too short */
+	uint64_t rx_delivered; /* written to descriptors */
+	uint64_t tx_dropped;   /* link down, malformed */
 };
 
 /* Add to a clear-on-read counter register (saturating, as the datasheet says). */
@@ -258,7 +303,8 @@ void nic_count(struct nic *nic, uint32_t reg, uint32_t n);
 /* Octet counters: low register, high one at low + 4 (36 bits). */
 void nic_count64(struct nic *nic, uint32_t reg_low, uint64_t n);
 
-/* --- the device ------------------------------------------------------------------------------------------------- */
+/* --- the device
+ * ------------------------------------------------------------------------------------------------- */
 
 struct nic_msix_entry {
 	uint32_t address_low, address_high, data, control; /* control bit 0: masked */
@@ -272,17 +318,17 @@ struct nic_eeprom {
 };
 
 struct nic_sfp {
-	uint8_t a0[256];  /* SFF-8472 serial id page of a 10GBASE-SR module */
-	uint8_t a2[256];  /* diagnostics page */
+	uint8_t a0[256]; /* SFF-8472 serial id page of a 10GBASE-SR module */
+	uint8_t a2[256]; /* diagnostics page */
 	uint8_t state, bit, byte, device, address;
 	bool clk, data, drive_low, reading, selected;
 };
 
 struct nic_link {
-	bool carrier;        /* what the wire says */
-	bool cable_out;      /* by the control socket */
-	bool up;             /* what LINKS shows */
-	uint32_t speed;      /* Mbit/s: 10000 or 1000 */
+	bool carrier;   /* what the wire says */
+	bool cable_out; /* by the control socket */
+	bool up;        /* what LINKS shows */
+	uint32_t speed; /* Mbit/s: 10000 or 1000 */
 	uint32_t changes;
 };
 
@@ -294,16 +340,16 @@ struct nic_frontend {
 
 struct nic {
 	unsigned port;
-	char name[64];                /* for messages */
-	uint8_t mac[6];               /* in the EEPROM */
-	volatile uint32_t *regs;      /* BAR 0's backing memory, from regs_fd; queue pages are mapped by clients */
+	char name[64];           /* for messages */
+	uint8_t mac[6];          /* in the EEPROM */
+	volatile uint32_t *regs; /* BAR 0's backing memory, from regs_fd; queue pages are mapped by clients */
 	int regs_fd;
-	bool pages_mapped;            /* a client may store into the queue pages */
+	bool pages_mapped; /* a client may store into the queue pages */
 	uint8_t config[NIC_CONFIG_SIZE];
 	uint8_t config_mask[NIC_CONFIG_SIZE]; /* which bits a write changes */
 	struct nic_msix_entry msix[NIC_MSIX_VECTORS];
 	uint64_t msix_pending;
-	bool bar32;                   /* report BARs as 32-bit (QEMU's remote PCI protocol wants that) */
+	bool bar32; /* report BARs as 32-bit (QEMU's remote PCI protocol wants that) */
 	struct nic_dma dma;
 	struct nic_irq irq;
 	struct tx_queue txq[NIC_QUEUES];
@@ -359,7 +405,8 @@ static inline void nic_reg_set(struct nic *nic, uint32_t offset, uint32_t value)
 }
 
 /* link.c */
-void nic_link_update(struct nic *nic); /* LINKS etc. from carrier, cable, laser, CTRL; LSC interrupt on change */
+void nic_link_update(
+	struct nic *nic); /* LINKS etc. from carrier, cable, laser, CTRL; LSC interrupt on change */
 bool nic_laser_on(const struct nic *nic);
 
 /* eeprom.c, sfp.c: power-on contents; bit-bang and register hooks for registers.c */
