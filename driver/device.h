@@ -15,6 +15,8 @@
 struct ixy_device_ops {
 	uint32_t (*rx_batch)(struct ixy_device *dev, uint16_t queue, struct pkt_buf *bufs[], uint32_t count);
 	uint32_t (*tx_batch)(struct ixy_device *dev, uint16_t queue, struct pkt_buf *bufs[], uint32_t count);
+	void (*tx_drop)(struct ixy_device *dev, uint16_t queue,
+		enum ixy_drop reason); /* counts only; queue's thread */
 	uint32_t (*tx_pending)(struct ixy_device *dev, uint16_t queue);
 	int (*rx_irq_fd)(const struct ixy_device *dev, uint16_t queue);
 	void (*rx_irq_arm)(struct ixy_device *dev, uint16_t queue);
@@ -30,7 +32,8 @@ struct ixy_device_ops {
 	int (*set_promisc)(struct ixy_device *dev, bool on);
 	int (*set_allmulti)(struct ixy_device *dev, bool on);
 	int (*mtu_set)(struct ixy_device *dev, uint16_t mtu);
-	void (*read_stats)(const struct ixy_device *dev, struct ixy_stats *stats); /* adds what only it knows */
+	void (*read_stats)(
+		const struct ixy_device *dev, struct ixy_stats *stats); /* adds what only it knows */
 	void (*read_queue_stats)(const struct ixy_device *dev, uint16_t queue, struct ixy_queue_stats *stats);
 	int (*read_register)(struct ixy_device *dev, uint32_t offset, uint32_t *value);
 };
@@ -47,12 +50,15 @@ struct ixy_device {
 	struct pci_device *pci; /* NULL for a device that is not a PCI function */
 };
 
-/* A driver for PCI functions: which ids it drives, and how it takes one over. On success it owns pci. */
+struct pci_id {
+	uint16_t vendor, device;
+};
+
+/* A driver for PCI functions: which ids it drives, and how it takes one over. On success it owns pci,
+ * on failure the caller does. options are complete: no member that has a default is zero. */
 struct ixy_pci_driver {
 	const char *name;
-	const struct {
-		uint16_t vendor, device;
-	} * ids; /* ends with {0, 0} */
+	const struct pci_id *ids; /* ends with {0, 0} */
 	int (*open)(struct pci_device *pci, const struct ixy_options *options, struct ixy_device **dev);
 };
 

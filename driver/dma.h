@@ -3,7 +3,8 @@
  *
  * A dma_region is memfd-backed, locked, and mapped into the device's address space. Its device address (IOVA)
  * is either the process's virtual address (an IOMMU or a vfio-user server translates) or the physical address
- * (sysfs: nothing translates, so only huge pages will do, whose 2 MiB are contiguous). dma_iova() hides which.
+ * (sysfs: nothing translates, so only huge pages will do, whose 2 MiB are contiguous). dma_iova() hides
+ * which.
  */
 #ifndef IXY_DMA_H
 #define IXY_DMA_H
@@ -22,9 +23,9 @@ enum dma_iova_mode {
 
 struct dma_region {
 	uint8_t *virt;
-	size_t size;         /* a multiple of page_size */
-	size_t page_size;    /* DMA_HUGE_PAGE, or the ordinary page size */
-	int fd;              /* the memfd, which a vfio-user server maps */
+	size_t size;      /* a multiple of page_size */
+	size_t page_size; /* DMA_HUGE_PAGE, or the ordinary page size */
+	int fd;           /* the memfd, which a vfio-user server maps */
 	enum dma_iova_mode mode;
 	uint64_t *page_iova; /* DMA_IOVA_PA: device address of each page_size page; otherwise NULL */
 };
@@ -62,7 +63,8 @@ static inline int dma_contiguous(const struct dma_region *region, const void *p,
 {
 	size_t offset = (size_t)((const uint8_t *)p - region->virt);
 
-	return region->mode == DMA_IOVA_VA || offset / region->page_size == (offset + size - 1) / region->page_size;
+	return region->mode == DMA_IOVA_VA ||
+	       offset / region->page_size == (offset + size - 1) / region->page_size;
 }
 
 /* How many 2 MiB huge pages size bytes take: for messages and for reserving. */
@@ -72,8 +74,8 @@ static inline size_t dma_huge_pages(size_t size)
 }
 
 /*
- * Free 2 MiB huge pages now; reserve count more (needs root). Both return a count, which may be less than asked,
- * or a negative errno, and leave no text.
+ * Free 2 MiB huge pages now; reserve count more (needs root). Both return a count, which may be less than
+ * asked, or a negative errno, and leave no text.
  */
 long dma_huge_pages_free(void);
 int dma_huge_pages_reserve(size_t count);

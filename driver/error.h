@@ -16,7 +16,8 @@
  */
 int ixy_fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The same for a failure below that has already said why: puts "prefix: " in front of its text. Returns error. */
+/* The same for a failure below that has already said why: puts "prefix: " in front of its text. Returns
+ * error. */
 int ixy_fail_context(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Tell the user's log callback; nothing happens where none is set. Never called from a hot path. */

@@ -37,7 +37,12 @@ struct ixy_device;
 #define IXY_MIN_MTU    68
 #define IXY_MAX_BATCH  256 /* frames a call that the statistics histogram knows; larger batches work too */
 
-enum ixy_log_level { IXY_LOG_ERROR = 3, IXY_LOG_WARNING = 4, IXY_LOG_INFO = 6, IXY_LOG_DEBUG = 7 }; /* as syslog */
+enum ixy_log_level {
+	IXY_LOG_ERROR = 3,
+	IXY_LOG_WARNING = 4,
+	IXY_LOG_INFO = 6,
+	IXY_LOG_DEBUG = 7
+}; /* as syslog */
 
 /* What a device can do; ixy_capabilities() returns a set of these. */
 #define IXY_CAP_RX_CSUM    (1u << 0) /* verifies checksums: PKT_RX_*_CSUM_GOOD */
@@ -52,12 +57,12 @@ struct ixy_options {
 	uint16_t rx_queues, tx_queues; /* 1 .. IXY_MAX_QUEUES; default 1 */
 	uint16_t rx_ring, tx_ring;     /* descriptors a ring, power of two, 64 .. 4096; default 512 */
 	uint16_t mtu;                  /* default 1500 */
-	uint16_t irq_interval_us;      /* shortest time between two interrupts of a queue (EITR); default 20 */
-	bool no_interrupts;            /* open without interrupts: the caller polls */
-	bool force;                    /* take a NIC although its kernel interface is up with an address */
-	bool reserve_huge_pages;       /* reserve missing huge pages (root) instead of failing */
-	uint32_t pool_buffers;         /* buffers that the caller's own pools will hold: for the huge page count */
-	const char *softnic_path;      /* the ixy-softnic program for soft:; default: beside this one, then PATH */
+	uint16_t irq_interval_us; /* shortest time between two interrupts of a queue (EITR); default 20 */
+	bool no_interrupts;       /* open without interrupts: the caller polls */
+	bool force;               /* take a NIC although its kernel interface is up with an address */
+	bool reserve_huge_pages;  /* reserve missing huge pages (root) instead of failing */
+	uint32_t pool_buffers;    /* buffers that the caller's own pools will hold: for the huge page count */
+	const char *softnic_path; /* the ixy-softnic program for soft:; default: beside this one, then PATH */
 };
 
 /* --- life of a device --------------------------------------------------------------------------------- */
@@ -67,11 +72,10 @@ struct ixy_options {
  * ixy_link_get()). options may be NULL. On return *dev is ready for rx and tx.
  * Returns 0 or
  *	-ENODEV  no such device, or no driver for it
- *	-EBUSY   the NIC is a live interface of this host (options->force overrides), or taken by another process
- *	-EACCES, -EPERM  not permitted; the text says what is missing
- *	-ENOMEM  no memory or no huge pages; the text says how many and the command
- *	-EINVAL  bad spec or options
- *	-EIO, -ETIMEDOUT, -EPROTO  the device does not behave as its datasheet says
+ *	-EBUSY   the NIC is a live interface of this host (options->force overrides), or taken by another
+ *process -EACCES, -EPERM  not permitted; the text says what is missing -ENOMEM  no memory or no huge pages;
+ *the text says how many and the command -EINVAL  bad spec or options -EIO, -ETIMEDOUT, -EPROTO  the device
+ *does not behave as its datasheet says
  */
 int ixy_open(const char *spec, const struct ixy_options *options, struct ixy_device **dev);
 
@@ -112,7 +116,8 @@ uint32_t ixy_tx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *bu
  * The same until all are queued, or nothing moved for 100 ms (link down, hung device): what could not be
  * sent by then is freed and counted as tx-ring-full. Returns how many were queued.
  */
-uint32_t ixy_tx_batch_busy_wait(struct ixy_device *dev, uint16_t queue, struct pkt_buf *bufs[], uint32_t count);
+uint32_t ixy_tx_batch_busy_wait(
+	struct ixy_device *dev, uint16_t queue, struct pkt_buf *bufs[], uint32_t count);
 
 /* Frames or descriptors still on their way out of this queue; 0 when all have left. Same thread as tx. */
 uint32_t ixy_tx_pending(struct ixy_device *dev, uint16_t queue);
@@ -185,7 +190,8 @@ int ixy_mac_set(struct ixy_device *dev, struct ixy_mac mac);
 /* Receive for these unicast addresses too. -ENOSPC over the device's filters (127): use promiscuity then. */
 int ixy_set_unicast(struct ixy_device *dev, const struct ixy_mac macs[], size_t count);
 
-/* Receive for these multicast groups; the list replaces the one before. May let through a few others (hash). */
+/* Receive for these multicast groups; the list replaces the one before. May let through a few others (hash).
+ */
 int ixy_set_multicast(struct ixy_device *dev, const struct ixy_mac macs[], size_t count);
 int ixy_set_promisc(struct ixy_device *dev, bool on);
 int ixy_set_allmulti(struct ixy_device *dev, bool on);
@@ -207,12 +213,12 @@ struct ixy_queue_stats {
 
 struct ixy_stats {
 	uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes; /* sums over the queues */
-	uint64_t drops[IXY_DROP_COUNT];                    /* sums over the queues, and what only the device knows */
-	uint64_t rx_multicast, rx_broadcast;               /* as the NIC counts good frames on the wire */
-	uint64_t wire_rx_frames, wire_tx_frames;           /* good frames the NIC saw on the wire (GPRC, GPTC) */
+	uint64_t drops[IXY_DROP_COUNT];          /* sums over the queues, and what only the device knows */
+	uint64_t rx_multicast, rx_broadcast;     /* as the NIC counts good frames on the wire */
+	uint64_t wire_rx_frames, wire_tx_frames; /* good frames the NIC saw on the wire (GPRC, GPTC) */
 	uint64_t crc_errors, length_errors;
 	uint64_t resets, link_changes;
-	uint64_t pool_exhausted;                           /* RX buffers that the driver's own pools lacked */
+	uint64_t pool_exhausted; /* RX buffers that the driver's own pools lacked */
 };
 
 /* Fill *stats. Any thread (each number is read whole; the set is not one instant). */

@@ -49,6 +49,7 @@ struct pci_ops {
 /*
  * One doorbell register. `reg` is a store where it is mapped; `wanted` is a word in which a software device
  * says that it sleeps and wants `eventfd` written after the store (NULL on silicon, which never sleeps).
+ * A device that wants it after each store, without such a word, gets a constant non-zero one here.
  */
 struct pci_doorbell {
 	volatile uint32_t *reg;

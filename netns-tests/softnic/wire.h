@@ -6,8 +6,8 @@
  *	pcap:IN[,OUT]   frames from a file, and into one ("-" for none)
  *	none            nothing: carrier is down
  *
- * A wire carries real frames: 14 bytes or more, nothing over what the sender's MTU allows, checksums complete,
- * both ways, whatever segmentation offload the interface's peer uses.
+ * A wire carries real frames: 14 bytes or more, nothing over what the sender's MTU allows, checksums
+ *complete, both ways, whatever segmentation offload the interface's peer uses.
  */
 #ifndef SOFTNIC_WIRE_H
 #define SOFTNIC_WIRE_H
