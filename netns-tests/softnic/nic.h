@@ -56,7 +56,7 @@ struct wire;
 	X(QUEUE_HALF_CONFIGURED, "queue-half-configured",                                                   \
 		"queue enabled before its ring, buffer size or DMA engine was set up")                      \
 	X(TAIL_DISABLED, "tail-disabled", "tail moved on a queue that is not enabled")                      \
-	X(RS_WTHRESH, "rs-wthresh", "RS set while TXDCTL.WTHRESH is not 0: the NIC ignores RS then")        \
+	X(RS_WTHRESH, "rs-wthresh", "sparse RS, or head write-back, with TXDCTL.WTHRESH not 0: RS is ignored") \
 	X(TX_DESCRIPTOR, "tx-descriptor",                                                                   \
 		"malformed transmit descriptor: type, length, PAYLEN or missing EOP")                       \
 	X(TX_TOO_MANY, "tx-too-many-descriptors", "more than 40 descriptors for one packet")                \
