@@ -25,7 +25,7 @@
 
 #define HUGE_PAGES "/sys/kernel/mm/hugepages/hugepages-2048kB/"
 
-/* --- the kernel's stock of huge pages ------------------------------------------------------------------ */
+/* --- the kernel's stock of huge pages ------------------------------------------------------------ */
 
 static long read_count(const char *path)
 {
@@ -101,7 +101,7 @@ static int fail_huge_pages(size_t size)
 		needed, available, (size_t)total + needed - (size_t)available);
 }
 
-/* --- the memory ---------------------------------------------------------------------------------------- */
+/* --- the memory ---------------------------------------------------------------------------------- */
 
 /* Returns 0 or a negative errno without a text: that huge pages are missing is not yet a failure. */
 static int create_memory(struct dma_region *region, size_t size, size_t page_size)
@@ -188,8 +188,7 @@ static int allocate(struct pci_device *pci, struct dma_region *region, size_t si
 	return 0;
 }
 
-/* --- physical addresses ----------------------------------------------------------------------------------
- */
+/* --- physical addresses -------------------------------------------------------------------------- */
 
 /*
  * Documentation/admin-guide/mm/pagemap.rst: 64 bits for each ordinary page of the address space; bit 63 says
@@ -237,8 +236,7 @@ fail:
 	return err;
 }
 
-/* --- regions ---------------------------------------------------------------------------------------------
- */
+/* --- regions ------------------------------------------------------------------------------------- */
 
 int dma_alloc(struct pci_device *pci, size_t size, struct dma_region **out)
 {

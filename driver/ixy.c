@@ -14,8 +14,7 @@ static const struct ixy_pci_driver *const pci_drivers[] = {
 
 #define BUSY_WAIT_MS 100
 
-/* --- life of a device
- * -------------------------------------------------------------------------------------------- */
+/* --- life of a device ---------------------------------------------------------------------------- */
 
 static bool power_of_two(uint32_t n)
 {
@@ -152,8 +151,7 @@ uint32_t ixy_tx_pending(struct ixy_device *dev, uint16_t queue)
 	return dev->ops->tx_pending(dev, queue);
 }
 
-/* --- sleeping
- * ------------------------------------------------------------------------------------------------------- */
+/* --- sleeping ------------------------------------------------------------------------------------ */
 
 int ixy_rx_irq_fd(const struct ixy_device *dev, uint16_t queue)
 {
@@ -175,8 +173,7 @@ uint32_t ixy_poll_events(struct ixy_device *dev)
 	return dev->ops->poll_events(dev);
 }
 
-/* --- what a device is
- * ------------------------------------------------------------------------------------------------ */
+/* --- what a device is ---------------------------------------------------------------------------- */
 
 const char *ixy_driver_name(const struct ixy_device *dev)
 {
@@ -291,8 +288,7 @@ uint16_t ixy_mtu_get(const struct ixy_device *dev)
 	return __atomic_load_n(&dev->mtu, __ATOMIC_RELAXED);
 }
 
-/* --- statistics
- * ------------------------------------------------------------------------------------------------------- */
+/* --- statistics ---------------------------------------------------------------------------------- */
 
 void ixy_read_queue_stats(const struct ixy_device *dev, uint16_t queue, struct ixy_queue_stats *stats)
 {

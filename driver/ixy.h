@@ -65,7 +65,7 @@ struct ixy_options {
 	const char *softnic_path; /* the ixy-softnic program for soft:; default: beside this one, then PATH */
 };
 
-/* --- life of a device --------------------------------------------------------------------------------- */
+/* --- life of a device ---------------------------------------------------------------------------- */
 
 /*
  * Bring the device up: reset it, set up its rings, start its link (which comes up in the background: see
@@ -95,7 +95,7 @@ const char *ixy_last_error(void);
 /* Where notices go (link changes, resets, fallbacks). Default: nowhere. Set before ixy_open(). */
 void ixy_set_log(void (*callback)(enum ixy_log_level level, const char *text));
 
-/* --- frames ------------------------------------------------------------------------------------------- */
+/* --- frames -------------------------------------------------------------------------------------- */
 
 /*
  * Take up to count received frames from a queue. Never blocks. Returns how many are in bufs[]; the caller
@@ -122,7 +122,7 @@ uint32_t ixy_tx_batch_busy_wait(
 /* Frames or descriptors still on their way out of this queue; 0 when all have left. Same thread as tx. */
 uint32_t ixy_tx_pending(struct ixy_device *dev, uint16_t queue);
 
-/* --- sleeping ----------------------------------------------------------------------------------------- */
+/* --- sleeping ------------------------------------------------------------------------------------ */
 
 /*
  * File descriptor that becomes readable when a frame arrives at queue; -ENOTSUP where the device has no
@@ -156,7 +156,7 @@ uint32_t ixy_poll_events(struct ixy_device *dev);
  */
 int ixy_reset(struct ixy_device *dev);
 
-/* --- what a device is --------------------------------------------------------------------------------- */
+/* --- what a device is ---------------------------------------------------------------------------- */
 
 struct ixy_mac {
 	uint8_t addr[6]; /* in the order of the wire */
@@ -203,7 +203,7 @@ int ixy_set_allmulti(struct ixy_device *dev, bool on);
 int ixy_mtu_set(struct ixy_device *dev, uint16_t mtu);
 uint16_t ixy_mtu_get(const struct ixy_device *dev);
 
-/* --- statistics: 64-bit, since open --------------------------------------------------------------------- */
+/* --- statistics: 64-bit, since open -------------------------------------------------------------- */
 
 struct ixy_queue_stats {
 	uint64_t rx_frames, rx_bytes; /* handed to the caller of ixy_rx_batch(); bytes without CRC */

@@ -15,8 +15,7 @@
 
 #include "driver/ixgbe/ixgbe.h"
 
-/* --- waiting
- * -------------------------------------------------------------------------------------------------- */
+/* --- waiting ------------------------------------------------------------------------------------- */
 
 void ixgbe_sleep_us(unsigned microseconds)
 {
@@ -57,8 +56,7 @@ int ixgbe_wait(struct ixgbe_device *dev, uint32_t reg, uint32_t mask, uint32_t v
 	}
 }
 
-/* --- reset
- * -------------------------------------------------------------------------------------------------------- */
+/* --- reset --------------------------------------------------------------------------------------- */
 
 /* Let DMA that is under way end, so that a reset does not cut a PCIe transaction (5.2.5.3.2). */
 static int master_disable(struct ixgbe_device *dev)
@@ -92,8 +90,7 @@ static int device_reset(struct ixgbe_device *dev)
 	return 0;
 }
 
-/* --- up and down
- * ---------------------------------------------------------------------------------------------------- */
+/* --- up and down --------------------------------------------------------------------------------- */
 
 /* Bring-up as in datasheet 4.6.3; on failure the caller stops the device again. */
 static int start(struct ixgbe_device *dev)
@@ -207,8 +204,7 @@ static int ixgbe_reset(struct ixy_device *ixy)
 	return err;
 }
 
-/* --- housekeeping
- * ------------------------------------------------------------------------------------------------------ */
+/* --- housekeeping -------------------------------------------------------------------------------- */
 
 /* All-ones from STATUS, five times over 15 ms: a bus error may pass, a removed device does not come back. */
 static bool has_gone(struct ixgbe_device *dev)
@@ -254,8 +250,7 @@ static int ixgbe_read_register(struct ixy_device *ixy, uint32_t offset, uint32_t
 	return 0;
 }
 
-/* --- open and close
- * ------------------------------------------------------------------------------------------------------ */
+/* --- open and close ------------------------------------------------------------------------------ */
 
 static void ixgbe_close(struct ixy_device *ixy)
 {

@@ -96,8 +96,7 @@ static inline const struct ixgbe_device *ixgbe_const(const struct ixy_device *de
 	return (const struct ixgbe_device *)dev;
 }
 
-/* --- registers -------------------------------------------------------------------------------------------
- */
+/* --- registers ----------------------------------------------------------------------------------- */
 
 static inline uint32_t reg_read(struct ixgbe_device *dev, uint32_t reg)
 {
@@ -135,8 +134,7 @@ static inline void count(uint64_t *counter, uint64_t n)
 	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
 }
 
-/* --- rx.c -------------------------------------------------------------------------------------------------
- */
+/* --- rx.c ---------------------------------------------------------------------------------------- */
 
 uint32_t ixgbe_rx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *bufs[], uint32_t count);
 int ixgbe_rx_queue_alloc(struct ixgbe_device *dev, uint16_t queue, uint8_t *ring); /* pool, software ring */
@@ -149,8 +147,7 @@ void ixgbe_rx_queue_empty(struct ixgbe_device *dev, uint16_t queue); /* buffers 
 int ixgbe_rx_enable(struct ixgbe_device *dev); /* RXCTRL.RXEN, quiescing SECRX around it */
 void ixgbe_rx_disable(struct ixgbe_device *dev);
 
-/* --- tx.c -------------------------------------------------------------------------------------------------
- */
+/* --- tx.c ---------------------------------------------------------------------------------------- */
 
 uint32_t ixgbe_tx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *bufs[], uint32_t count);
 void ixgbe_tx_drop(struct ixy_device *dev, uint16_t queue, enum ixy_drop reason);
@@ -163,16 +160,14 @@ void ixgbe_tx_queue_stop(struct ixgbe_device *dev, uint16_t queue);
 void ixgbe_tx_queue_empty(
 	struct ixgbe_device *dev, uint16_t queue); /* pending frames freed, counted tx-reset */
 
-/* --- link.c ------------------------------------------------------------------------------------------------
- */
+/* --- link.c -------------------------------------------------------------------------------------- */
 
 int ixgbe_link_start(struct ixgbe_device *dev); /* laser on, auto-negotiation restarted; does not wait */
 void ixgbe_link_stop(struct ixgbe_device *dev); /* laser off */
 bool ixgbe_link_poll(struct ixgbe_device *dev); /* reads LINKS; true if the link changed */
 int ixgbe_set_up(struct ixy_device *dev, bool up);
 
-/* --- filters.c
- * ----------------------------------------------------------------------------------------------- */
+/* --- filters.c ----------------------------------------------------------------------------------- */
 
 void ixgbe_filters_apply(struct ixgbe_device *dev); /* everything below, after a reset */
 struct ixy_mac ixgbe_permanent_mac(struct ixgbe_device *dev);
@@ -183,8 +178,7 @@ int ixgbe_set_promisc(struct ixy_device *dev, bool on);
 int ixgbe_set_allmulti(struct ixy_device *dev, bool on);
 int ixgbe_mtu_set(struct ixy_device *dev, uint16_t mtu);
 
-/* --- interrupt.c
- * ---------------------------------------------------------------------------------------------- */
+/* --- interrupt.c --------------------------------------------------------------------------------- */
 
 int ixgbe_irq_open(
 	struct ixgbe_device *dev); /* eventfds, MSI-X; dev->interrupts says whether there are any */
@@ -196,8 +190,7 @@ void ixgbe_rx_irq_arm(struct ixy_device *dev, uint16_t queue);
 int ixgbe_event_fd(const struct ixy_device *dev);
 void ixgbe_event_clear(struct ixgbe_device *dev); /* empty the event fd, acknowledge EICR's other causes */
 
-/* --- stats.c
- * ------------------------------------------------------------------------------------------------- */
+/* --- stats.c ------------------------------------------------------------------------------------- */
 
 void ixgbe_stats_clear(struct ixgbe_device *dev);   /* after a reset: map queues to counters, read to zero */
 void ixgbe_stats_collect(struct ixgbe_device *dev); /* registers into the 64-bit sums */

@@ -9,8 +9,7 @@
 
 #include "driver/ixgbe/ixgbe.h"
 
-/* --- the semaphore that guards AUTOC against the NIC's own firmware (10.5.4)
- * --------------------------------- */
+/* --- the semaphore that guards AUTOC against the NIC's own firmware (10.5.4) --------------------- */
 
 #define SW_MAC_CSR BIT(3) /* software's bit in SW_FW_SYNC; the firmware's is 5 higher */
 #define FW_MAC_CSR BIT(8)
@@ -73,8 +72,7 @@ static void mac_csr_unlock(struct ixgbe_device *dev)
 	swsm_release(dev);
 }
 
-/* --- laser and link
- * --------------------------------------------------------------------------------------------- */
+/* --- laser and link ------------------------------------------------------------------------------ */
 
 /* SDP3 drives the cage's TX_DISABLE pin. A kernel driver that lets go of the NIC leaves it high. */
 static void laser(struct ixgbe_device *dev, bool on)

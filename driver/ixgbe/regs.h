@@ -17,7 +17,7 @@
 
 #define BIT(n) (1u << (n))
 
-/* --- 8.2.3.1 general control ------------------------------------------------------------------------ */
+/* --- 8.2.3.1 general control --------------------------------------------------------------------- */
 #define CTRL             0x00000
 #define   CTRL_GIO_DIS   BIT(2)  /* master disable */
 #define   CTRL_LRST      BIT(3)  /* link reset */
@@ -44,7 +44,7 @@
 #define LEDCTL           0x00200
 #define CORESPARE        0x00600
 
-/* --- 8.2.3.2 EEPROM and flash ----------------------------------------------------------------------- */
+/* --- 8.2.3.2 EEPROM and flash -------------------------------------------------------------------- */
 #define EEC              0x10010
 #define   EEC_SK         BIT(0)
 #define   EEC_CS         BIT(1)
@@ -71,7 +71,7 @@
 #define EEPROM_SUM       0xBABA
 #define EEPROM_CHECKSUM_WORD 0x3F
 
-/* --- semaphores, firmware --------------------------------------------------------------------------- */
+/* --- semaphores, firmware ------------------------------------------------------------------------ */
 #define SWSM             0x10140
 #define   SWSM_SMBI      BIT(0)  /* set by the read that finds it clear */
 #define   SWSM_SWESMBI   BIT(1)
@@ -86,7 +86,7 @@
 #define MMNGC            0x042D0
 #define   MMNGC_VETO     BIT(0)
 
-/* --- 8.2.3.4 PCIe ------------------------------------------------------------------------------------- */
+/* --- 8.2.3.4 PCIe -------------------------------------------------------------------------------- */
 #define GCR              0x11000
 #define GCR_EXT          0x11050
 #define   GCR_EXT_BUFFERS_CLEAR BIT(30)
@@ -97,7 +97,7 @@
 #define CIAD             0x1108C
 #define CORECTL          0x14F00
 
-/* --- 8.2.3.5 interrupts ---------------------------------------------------------------------------------- */
+/* --- 8.2.3.5 interrupts -------------------------------------------------------------------------- */
 #define EICR             0x00800
 #define EICS             0x00808
 #define EIMS             0x00880
@@ -139,7 +139,7 @@
 #define IVAR_MISC        0x00A00 /* byte 0: TCP timer, byte 1: other causes */
 #define MSIXPBA_PF       0x110C0
 
-/* --- 8.2.3.7, 8.2.3.8 receive --------------------------------------------------------------------------- */
+/* --- 8.2.3.7, 8.2.3.8 receive -------------------------------------------------------------------- */
 #define FCTRL            0x05080
 #define   FCTRL_SBP      BIT(1)  /* store bad packets */
 #define   FCTRL_MPE      BIT(8)  /* multicast promiscuous */
@@ -249,7 +249,7 @@
 #define RSCCTL(n)        (RXQ(n) + 0x2C)
 #define   RSCCTL_RSCEN   BIT(0)
 
-/* --- 8.2.3.9 transmit ------------------------------------------------------------------------------------- */
+/* --- 8.2.3.9 transmit ---------------------------------------------------------------------------- */
 #define DMATXCTL         0x04A80
 #define   DMATXCTL_TE    BIT(0)
 #define   DMATXCTL_GDV   BIT(3)
@@ -294,7 +294,7 @@
 #define   TDWBAL_HEAD_WB_EN BIT(0)
 #define TDWBAH(n)        (TXQ(n) + 0x3C)
 
-/* --- 8.2.3.22 MAC and link -------------------------------------------------------------------------------- */
+/* --- 8.2.3.22 MAC and link ----------------------------------------------------------------------- */
 #define HLREG0           0x04240
 #define   HLREG0_TXCRCEN   BIT(0)
 #define   HLREG0_RXCRCSTRP BIT(1)
@@ -345,7 +345,7 @@
 #define WUC              0x05800
 #define WUFC             0x05808
 
-/* --- 8.2.3.23 statistics: clear on read ------------------------------------------------------------------- */
+/* --- 8.2.3.23 statistics: clear on read ---------------------------------------------------------- */
 #define CRCERRS          0x04000
 #define ILLERRC          0x04004
 #define ERRBC            0x04008
@@ -428,7 +428,7 @@
 #define RQSMR(n)         (0x02300 + 4 * (n)) /* n 0..31: queue -> statistics counter */
 #define TQSM(n)          (0x08600 + 4 * (n)) /* n 0..31 */
 
-/* --- 7.1.5, 7.1.6: receive descriptors ------------------------------------------------------------------- */
+/* --- 7.1.5, 7.1.6: receive descriptors ----------------------------------------------------------- */
 union ixgbe_rx_desc {
 	struct { /* what software writes */
 		uint64_t packet_addr;
@@ -472,7 +472,7 @@ union ixgbe_rx_desc {
 #define RXD_TYPE_SCTP  BIT(10)
 #define RXD_TYPE_ETQF  BIT(15)
 
-/* --- 7.2.3: transmit descriptors --------------------------------------------------------------------------- */
+/* --- 7.2.3: transmit descriptors ----------------------------------------------------------------- */
 union ixgbe_tx_desc {
 	struct { /* advanced data descriptor, 7.2.3.2.4 */
 		uint64_t addr;

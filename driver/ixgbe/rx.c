@@ -23,8 +23,7 @@
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-/* --- hot path --------------------------------------------------------------------------------------------
- */
+/* --- hot path ------------------------------------------------------------------------------------ */
 
 /*
  * Put fresh buffers into all empty descriptors and move the tail. Done in batches, because the tail write is
@@ -159,8 +158,7 @@ uint32_t ixgbe_rx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *
 	return n;
 }
 
-/* --- a queue's life ----------------------------------------------------------------------------------------
- */
+/* --- a queue's life ------------------------------------------------------------------------------ */
 
 int ixgbe_rx_queue_alloc(struct ixgbe_device *dev, uint16_t queue, uint8_t *ring)
 {

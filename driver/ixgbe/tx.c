@@ -28,8 +28,7 @@
 #define ETH_HEADER    14u
 #define VLAN_TAG      4u
 
-/* --- hot path
- * ----------------------------------------------------------------------------------------------- */
+/* --- hot path ------------------------------------------------------------------------------------ */
 
 /* Free the frames in descriptors clean .. last. */
 static void tx_free_to(struct ixgbe_tx_queue *q, uint16_t last)
@@ -168,8 +167,7 @@ uint32_t ixgbe_tx_pending(struct ixy_device *dev, uint16_t queue)
 	return (uint32_t)(q->next - q->clean) & q->mask;
 }
 
-/* --- a queue's life
- * ------------------------------------------------------------------------------------------- */
+/* --- a queue's life ------------------------------------------------------------------------------ */
 
 int ixgbe_tx_queue_alloc(struct ixgbe_device *dev, uint16_t queue, uint8_t *ring)
 {

@@ -42,8 +42,7 @@
 struct nic;
 struct wire;
 
-/* --- violation.c: what silicon would suffer from ---------------------------------------------------------
- */
+/* --- violation.c: what silicon would suffer from ------------------------------------------------- */
 
 #define NIC_VIOLATIONS(X)                                                                                   \
 	X(DMA_UNMAPPED, "dma-unmapped",                                                                     \
@@ -88,8 +87,7 @@ const char *nic_violation_name(enum nic_violation v);
 const char *nic_violation_text(enum nic_violation v);
 uint64_t nic_violations(const struct nic *nic); /* sum */
 
-/* --- fault.c: misbehaviour on demand ----------------------------------------------------------------------
- */
+/* --- fault.c: misbehaviour on demand ------------------------------------------------------------- */
 
 #define NIC_FAULTS(X)                                                                                  \
 	X(TX_STALL, "tx-stall",                                                                        \
@@ -120,8 +118,7 @@ bool nic_fault(struct nic *nic, enum nic_fault f);
 int nic_fault_set(struct nic *nic, const char *name, uint64_t count); /* 0 clears; -EINVAL: no such fault */
 void nic_faults_on_reset(struct nic *nic);
 
-/* --- dma.c: the client's memory ----------------------------------------------------------------------------
- */
+/* --- dma.c: the client's memory ------------------------------------------------------------------ */
 
 #define NIC_DMA_REGIONS 64
 
@@ -152,8 +149,7 @@ void nic_dma_unmap_all(struct nic *nic);
  */
 void *nic_dma(struct nic *nic, uint64_t iova, size_t size, bool write);
 
-/* --- irq.c
- * ---------------------------------------------------------------------------------------------------- */
+/* --- irq.c --------------------------------------------------------------------------------------- */
 
 struct nic_irq {
 	int64_t next_us[NIC_MSIX_VECTORS]; /* EITR: earliest time of the next interrupt, microseconds of
@@ -173,8 +169,7 @@ int64_t nic_now_us(void); /* CLOCK_MONOTONIC */
 /* Writes to EICS, EIMS, EIMC, EICR, ... arrive here from the register table's hooks. */
 void nic_irq_evaluate(struct nic *nic);
 
-/* --- queues
- * ------------------------------------------------------------------------------------------------- */
+/* --- queues -------------------------------------------------------------------------------------- */
 
 struct tx_context { /* advanced context descriptor as latched, 7.2.3.2.3 */
 	bool valid;
@@ -253,8 +248,7 @@ void nic_receive(struct nic *nic, const uint8_t *frame, size_t size);
 /* Write back and interrupt for what nic_receive() left batched: call after each burst from the wire. */
 void nic_receive_flush(struct nic *nic);
 
-/* --- offload.c: pure functions, unit-tested
- * ------------------------------------------------------------------- */
+/* --- offload.c: pure functions, unit-tested ------------------------------------------------------ */
 
 struct frame_info {          /* what the receive parser found */
 	uint16_t ether_type; /* after VLAN tags, host order */
@@ -274,8 +268,7 @@ uint32_t rss_hash(uint32_t mrqc, const uint8_t key[40], const uint8_t *frame, co
 /* MTA bit number (0..4095) for a multicast address under MCSTCTRL.MO. */
 unsigned multicast_hash(const uint8_t mac[6], unsigned mo);
 
-/* --- wire
- * ------------------------------------------------------------------------------------------------------ */
+/* --- wire ---------------------------------------------------------------------------------------- */
 
 /*
  * The NIC sends a frame (whole, padded, no CRC). It may lie in client memory, which changes at any time: copy it
@@ -285,8 +278,7 @@ void nic_wire_send(struct nic *nic, const uint8_t *frame, size_t size);
 /* The wire's carrier changed; link.c works out what the link registers say. */
 void nic_wire_carrier(struct nic *nic, bool up);
 
-/* --- statistics registers: kept as 64 bits, shown clear-on-read as the datasheet has them ------------------
- */
+/* --- statistics registers: kept as 64 bits, shown clear-on-read as the datasheet has them -------- */
 
 struct nic_stats { /* for people and tests: since start, never cleared */
 	uint64_t rx_frames, rx_bytes, tx_frames,
@@ -303,8 +295,7 @@ void nic_count(struct nic *nic, uint32_t reg, uint32_t n);
 /* Octet counters: low register, high one at low + 4 (36 bits). */
 void nic_count64(struct nic *nic, uint32_t reg_low, uint64_t n);
 
-/* --- the device
- * ------------------------------------------------------------------------------------------------- */
+/* --- the device ---------------------------------------------------------------------------------- */
 
 struct nic_msix_entry {
 	uint32_t address_low, address_high, data, control; /* control bit 0: masked */
