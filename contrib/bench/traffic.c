@@ -1,0 +1,236 @@
+/*
+ * traffic: UDP frames as fast as one core makes them, and how long a round trip takes.
+ *
+ *	traffic count PORT SECONDS              receive; print frames a second
+ *	traffic flood ADDRESS PORT SIZE SECONDS send frames of SIZE bytes on the wire (CRC included)
+ *	traffic echo PORT                       send back whatever comes, until killed
+ *	traffic rtt ADDRESS PORT COUNT          one datagram at a time; print percentiles in microseconds
+ *
+ * iperf3 makes one system call a datagram and measures mostly itself at 64 bytes; here sendmmsg() and
+ * recvmmsg() take 64 frames a call at both ends, so that what lies between them is the bottleneck.
+ */
+#include <arpa/inet.h>
+#include <err.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BATCH        64
+#define MAX_PAYLOAD  1472
+#define FRAME_AROUND (14 + 20 + 8 + 4) /* Ethernet, IPv4 and UDP headers, CRC */
+#define PATIENCE_MS  5000              /* how long count waits for its first frame */
+#define REPLY_MS     200               /* after that long a round trip is lost */
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static long number(const char *text, long min, long max)
+{
+	char *end;
+	long value;
+
+	errno = 0;
+	value = strtol(text, &end, 10);
+	if (errno || end == text || *end || value < min || value > max)
+		errx(2, "%s: not a number between %ld and %ld", text, min, max);
+	return value;
+}
+
+static struct sockaddr_in address(const char *host, const char *port)
+{
+	struct sockaddr_in addr = {
+		.sin_family = AF_INET, .sin_port = htons((uint16_t)number(port, 1, 65535))};
+
+	if (host && inet_pton(AF_INET, host, &addr.sin_addr) != 1)
+		errx(2, "%s: not an IPv4 address", host);
+	return addr;
+}
+
+/* A UDP socket bound to port (host NULL) or connected to host and port. */
+static int udp_socket(const char *host, const char *port)
+{
+	struct sockaddr_in addr = address(host, port);
+	int buffer = 4 << 20, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		err(1, "socket");
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer)) < 0)
+		warn("receive buffer stays small");
+	if ((host ? connect : bind)(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		err(1, "%s port %s", host ? host : "bind", port);
+	return fd;
+}
+
+/* BATCH messages of one buffer each, for sendmmsg() and recvmmsg(). */
+struct batch {
+	struct mmsghdr message[BATCH];
+	struct iovec iov[BATCH];
+	char payload[BATCH][MAX_PAYLOAD];
+};
+
+static void batch_init(struct batch *batch, size_t size)
+{
+	memset(batch, 0, sizeof(*batch));
+	for (int i = 0; i < BATCH; i++) {
+		batch->iov[i] = (struct iovec){batch->payload[i], size};
+		batch->message[i].msg_hdr.msg_iov = &batch->iov[i];
+		batch->message[i].msg_hdr.msg_iovlen = 1;
+	}
+}
+
+static void wait_readable(int fd, int timeout_ms)
+{
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
+
+	if (poll(&pfd, 1, timeout_ms) == 0)
+		errx(1, "nothing arrived within %d ms", timeout_ms);
+}
+
+static int count(char *argv[])
+{
+	static struct batch batch;
+	int fd = udp_socket(NULL, argv[0]);
+	uint64_t frames = 0, seconds = (uint64_t)number(argv[1], 1, 3600), start, end;
+	struct timeval stall = {.tv_usec = 100000}; /* a look at the clock when frames stop coming */
+
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &stall, sizeof(stall)) < 0)
+		err(1, "receive time-out");
+	batch_init(&batch, MAX_PAYLOAD);
+	wait_readable(fd, PATIENCE_MS);
+	start = now_ns();
+	do {
+		int n = recvmmsg(fd, batch.message, BATCH, MSG_WAITFORONE, NULL);
+
+		if (n > 0)
+			frames += (uint64_t)n;
+		else if (errno != EAGAIN && errno != EINTR)
+			err(1, "recvmmsg");
+		end = now_ns();
+	} while (end - start < seconds * 1000000000);
+	printf("%.0f\n", (double)frames * 1e9 / (double)(end - start));
+	return 0;
+}
+
+static int flood(char *argv[])
+{
+	static struct batch batch;
+	int fd = udp_socket(argv[0], argv[1]);
+	size_t size = (size_t)number(argv[2], FRAME_AROUND + 1, MAX_PAYLOAD + FRAME_AROUND) - FRAME_AROUND;
+	uint64_t frames = 0, seconds = (uint64_t)number(argv[3], 1, 3600), start = now_ns(), end;
+
+	batch_init(&batch, size);
+	do {
+		int n = sendmmsg(fd, batch.message, BATCH, 0);
+
+		/* A full queue or a receiver that has not started are part of a flood. */
+		if (n > 0)
+			frames += (uint64_t)n;
+		else if (errno != ENOBUFS && errno != ECONNREFUSED && errno != EAGAIN && errno != EINTR)
+			err(1, "sendmmsg");
+		end = now_ns();
+	} while (end - start < seconds * 1000000000);
+	printf("%.0f\n", (double)frames * 1e9 / (double)(end - start));
+	return 0;
+}
+
+static int echo(char *argv[])
+{
+	int fd = udp_socket(NULL, argv[0]);
+	char payload[MAX_PAYLOAD];
+
+	for (;;) {
+		struct sockaddr_in from;
+		socklen_t from_size = sizeof(from);
+		ssize_t n = recvfrom(fd, payload, sizeof(payload), 0, (struct sockaddr *)&from, &from_size);
+
+		if (n < 0 && errno != EINTR)
+			err(1, "recvfrom");
+		if (n >= 0 && sendto(fd, payload, (size_t)n, 0, (struct sockaddr *)&from, from_size) < 0)
+			warn("sendto");
+	}
+}
+
+static int compare(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* The smallest value that at least this share of all is not above. */
+static double percentile(const uint32_t *sorted, size_t n, double share)
+{
+	size_t rank = (size_t)(share * (double)n + 0.9999);
+
+	return sorted[rank ? rank - 1 : 0] / 1e3;
+}
+
+static int rtt(char *argv[])
+{
+	int fd = udp_socket(argv[0], argv[1]);
+	uint32_t trips = (uint32_t)number(argv[2], 1, 10000000), got = 0, lost = 0;
+	uint32_t *sample = calloc(trips, sizeof(*sample));
+	struct timeval patience = {.tv_usec = REPLY_MS * 1000};
+
+	if (!sample)
+		err(1, "memory for %u samples", trips);
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0)
+		err(1, "receive time-out");
+	for (uint32_t i = 0; i < trips && lost < 50; i++) {
+		uint32_t sent = i, back;
+		uint64_t start = now_ns(), end;
+		ssize_t n;
+
+		if (send(fd, &sent, sizeof(sent), 0) < 0 && errno != ECONNREFUSED)
+			err(1, "send");
+		/* A late answer to an earlier one is passed over. */
+		do
+			n = recv(fd, &back, sizeof(back), 0);
+		while (n == sizeof(back) && back != sent);
+		end = now_ns();
+		if (n == sizeof(back))
+			sample[got++] = (uint32_t)(end - start);
+		else
+			lost++;
+	}
+	if (got == 0)
+		errx(1, "no answer from %s", argv[0]);
+	qsort(sample, got, sizeof(*sample), compare);
+	printf("%.1f %.1f %.1f %u\n", percentile(sample, got, 0.5), percentile(sample, got, 0.99),
+		percentile(sample, got, 0.999), lost);
+	free(sample);
+	return 0;
+}
+
+static const struct {
+	const char *name, *arguments;
+	int count;
+	int (*run)(char *argv[]);
+} commands[] = {
+	{"count", "PORT SECONDS", 2, count},
+	{"flood", "ADDRESS PORT SIZE SECONDS", 4, flood},
+	{"echo", "PORT", 1, echo},
+	{"rtt", "ADDRESS PORT COUNT", 3, rtt},
+};
+
+int main(int argc, char *argv[])
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (argc >= 2 && strcmp(argv[1], commands[i].name) == 0 && argc - 2 == commands[i].count)
+			return commands[i].run(argv + 2);
+	fprintf(stderr, "usage:\n");
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		fprintf(stderr, "\ttraffic %s %s\n", commands[i].name, commands[i].arguments);
+	return 2;
+}
