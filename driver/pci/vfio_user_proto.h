@@ -13,6 +13,9 @@
  * shadow memory is non-zero while the server sleeps. A client then stores the doorbell, passes a full
  * barrier, and writes the eventfd only if that word is set; the server sets the word, passes a full barrier,
  * looks at the doorbells once more, and sleeps. Without the extension a client writes the eventfd each time.
+ *
+ * Memory that the server offers for mapping (pages of a BAR, shadows) is mapped by our client only if it is a
+ * memfd sealed with F_SEAL_SHRINK: otherwise the server could turn the client's stores into SIGBUS.
  */
 #ifndef IXY_VFIO_USER_PROTO_H
 #define IXY_VFIO_USER_PROTO_H
