@@ -2,6 +2,7 @@
  * ixy-softnic: a software 82599.
  *
  *	front end (vfio_user.c)  ->  config.c, registers.c      what a driver writes and reads over PCI
+ *	                             register_table.c            the registers as data, register_hooks.c their effects
  *	                             eeprom.c sfp.c link.c       the parts behind those registers
  *	doorbells, wire          ->  tx.c, rx.c, offload.c       descriptors and frames
  *	                             irq.c                       EICR/EIMS/EITR -> MSI-X vectors
@@ -25,6 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <sys/uio.h>
 
 #include "driver/ixgbe/regs.h"
@@ -66,12 +68,13 @@ struct wire;
 		"receive buffer size 0 or over 16 KiB, or split header without a header buffer")            \
 	X(RX_DCA_RESERVED, "rx-dca-reserved", "DCA_RXCTRL bit 12 set: payloads corrupt under load")         \
 	X(RXEN_UNQUIESCED, "rxen-unquiesced",                                                               \
-		"RXCTRL.RXEN set without SECRXCTRL.RX_DIS and SECRXSTAT.RDY before")                        \
-	X(ARBITER, "arbiter", "DTXMXSZRQ, TXPBSIZE or MTQC changed while RTTDCS.ARBDIS is clear")           \
+		"RXCTRL.RXEN set while frames came in, without SECRXCTRL.RX_DIS and SECRXSTAT.RDY before")  \
+	X(ARBITER, "arbiter",                                                                               \
+		"DTXMXSZRQ, TXPBSIZE or MTQC changed while transmit runs and RTTDCS.ARBDIS is clear")       \
 	X(REG_UNALIGNED, "register-unaligned", "register access that is not an aligned 32-bit access")      \
 	X(REG_RESERVED, "register-reserved", "write of a non-zero value to a register that does not exist") \
 	X(MASTER_RESET, "reset-while-master",                                                               \
-		"device reset while DMA was not quiesced (GIO master still enabled)")
+		"device reset while queues ran and the GIO master was still enabled")
 
 enum nic_violation {
 #define X(symbol, name, text) NIC_VIOLATION_##symbol,
@@ -113,6 +116,9 @@ enum nic_fault {
  * True if the fault is to strike now. A fault is armed with a count (strikes so many times, then clears) or
  * for ever (UINT64_MAX); each true answer uses one up, except for tx-hang, rx-hang, removed, reset-stuck,
  * tx-stall and no-master-done, which are states. tx-hang and rx-hang end with a device reset.
+ *
+ * Setting removed puts the device into its power-on state (no queue runs, no DMA, no interrupt); clearing it
+ * plugs a fresh card in. Clearing reset-stuck lets a reset that hangs complete.
  */
 bool nic_fault(struct nic *nic, enum nic_fault f);
 int nic_fault_set(struct nic *nic, const char *name, uint64_t count); /* 0 clears; -EINVAL: no such fault */
@@ -126,12 +132,21 @@ struct nic_dma_region {
 	uint64_t iova, size;
 	uint8_t *virt; /* our mapping of the client's file descriptor */
 	bool readable, writeable;
+	volatile bool lost; /* the client took the memory away under us: refused from then on */
+	uint8_t *map;       /* what was mapped: virt's range rounded out to the file's page size */
+	size_t map_size;
 };
 
 struct nic_dma {
 	struct nic_dma_region regions[NIC_DMA_REGIONS];
 	unsigned count, last; /* last: the region that hit most recently */
+	struct nic_dma *next; /* all of the process: the SIGBUS handler looks through them */
+	dev_t bar_device;     /* identity of regs_fd: a client must not have us DMA into our registers */
+	ino_t bar_inode;
 };
+
+void nic_dma_init(struct nic *nic);
+void nic_dma_exit(struct nic *nic);
 
 /*
  * Map fd at offset for [iova, iova + size). Takes ownership of fd (closed in any case).
@@ -140,20 +155,23 @@ struct nic_dma {
  */
 int nic_dma_map(struct nic *nic, uint64_t iova, uint64_t size, int fd, uint64_t offset, bool readable,
 	bool writeable);
-int nic_dma_unmap(struct nic *nic, uint64_t iova, uint64_t size); /* -ENOENT */
+/* Unmap every region inside [iova, iova + size). -ENOENT: none; -EINVAL: one is only partly inside. */
+int nic_dma_unmap(struct nic *nic, uint64_t iova, uint64_t size);
 void nic_dma_unmap_all(struct nic *nic);
 
 /*
  * Pointer to size bytes of client memory, or NULL after counting a violation: bus master off, unmapped,
- * wrong direction. write: the device writes. The bytes may change at any time: copy before checking.
+ * wrong direction, or not inside one region: a request that crosses from one region into the next is
+ * refused even where their addresses adjoin, as our mappings of them do not. NULL without a violation while
+ * the device is removed. write: the device writes. The bytes may change at any time: copy before checking.
+ * The pointer is good until control returns to the event loop.
  */
 void *nic_dma(struct nic *nic, uint64_t iova, size_t size, bool write);
 
 /* --- irq.c --------------------------------------------------------------------------------------- */
 
 struct nic_irq {
-	int64_t next_us[NIC_MSIX_VECTORS]; /* EITR: earliest time of the next interrupt, microseconds of
-					      ev_now */
+	int64_t next_us[NIC_MSIX_VECTORS]; /* EITR: earliest time of the next interrupt, as nic_now_us() */
 	uint64_t deferred;                 /* vectors held back by EITR */
 	uint64_t raised[NIC_MSIX_VECTORS]; /* statistics */
 };
@@ -162,11 +180,14 @@ struct nic_irq {
 void nic_irq_cause(struct nic *nic, uint32_t eicr_bits);
 void nic_irq_rx(struct nic *nic, unsigned queue); /* the cause that IVAR maps for this queue */
 void nic_irq_tx(struct nic *nic, unsigned queue);
-/* Raise deferred vectors whose EITR interval has passed; returns microseconds to the next one, or -1. */
+/*
+ * Raise deferred vectors whose EITR interval has passed; returns microseconds to the next one, or -1.
+ * The loop calls it before it sleeps (and sleeps no longer than that) and after it wakes.
+ */
 int64_t nic_irq_poll(struct nic *nic, int64_t now_us);
 void nic_irq_reset(struct nic *nic);
 int64_t nic_now_us(void); /* CLOCK_MONOTONIC */
-/* Writes to EICS, EIMS, EIMC, EICR, ... arrive here from the register table's hooks. */
+/* Raise every cause that is pending and enabled: after a register changed what that means. */
 void nic_irq_evaluate(struct nic *nic);
 
 /* --- queues -------------------------------------------------------------------------------------- */
@@ -301,18 +322,32 @@ struct nic_msix_entry {
 	uint32_t address_low, address_high, data, control; /* control bit 0: masked */
 };
 
+#define NIC_EEPROM_WORDS 0x2000 /* 16 KiB */
+
 struct nic_eeprom {
-	uint16_t words[0x2000]; /* 16 KiB */
-	uint32_t bits;          /* bit-bang state machine over EEC */
-	uint32_t shift;
-	uint8_t state, command, count;
+	uint16_t words[NIC_EEPROM_WORDS];
+	/* The SPI chip behind EEC's bit-banged pins */
+	uint32_t pins;    /* EEC as last written */
+	uint8_t state;    /* enum spi_state */
+	uint8_t count;    /* bits shifted in this state */
+	uint16_t shift;   /* shift register, in or out */
+	uint16_t address; /* of the next byte */
+	bool data_out;    /* DO */
 };
 
 struct nic_sfp {
 	uint8_t a0[256]; /* SFF-8472 serial id page of a 10GBASE-SR module */
 	uint8_t a2[256]; /* diagnostics page */
-	uint8_t state, bit, byte, device, address;
-	bool clk, data, drive_low, reading, selected;
+	/* The I2C slave behind I2CCTL's pins */
+	uint8_t state;    /* enum i2c_state */
+	uint8_t phase;    /* enum i2c_phase: what the byte that comes in means */
+	uint8_t bits;     /* of the byte that is under way */
+	uint8_t byte;
+	uint8_t device;   /* 0xA0 or 0xA2 */
+	uint8_t address;  /* kept from transfer to transfer, as in the real chip */
+	bool clock, data; /* what the master drives */
+	bool drive_low;   /* what we drive: SDA is open drain */
+	bool nack;
 };
 
 struct nic_link {
@@ -333,14 +368,14 @@ struct nic {
 	unsigned port;
 	char name[64];           /* for messages */
 	uint8_t mac[6];          /* in the EEPROM */
-	volatile uint32_t *regs; /* BAR 0's backing memory, from regs_fd; queue pages are mapped by clients */
-	int regs_fd;
+	volatile uint32_t *regs; /* BAR 0's backing memory; its queue pages are regs_fd's */
+	int regs_fd;             /* queue pages only, at their offsets in BAR 0: all that a client may map */
 	bool pages_mapped; /* a client may store into the queue pages */
 	uint8_t config[NIC_CONFIG_SIZE];
 	uint8_t config_mask[NIC_CONFIG_SIZE]; /* which bits a write changes */
 	struct nic_msix_entry msix[NIC_MSIX_VECTORS];
 	uint64_t msix_pending;
-	bool bar32; /* report BARs as 32-bit (QEMU's remote PCI protocol wants that) */
+	bool bar32; /* report BARs as 32-bit, from the next function reset on (QEMU's remote PCI wants that) */
 	struct nic_dma dma;
 	struct nic_irq irq;
 	struct tx_queue txq[NIC_QUEUES];
@@ -351,6 +386,7 @@ struct nic {
 	struct nic_frontend frontend;
 	struct wire *wire;
 	struct nic_stats stats;
+	uint64_t rx_arrived; /* frames that had come in when the receive path was last off and quiet */
 	uint64_t violation[NIC_VIOLATION_COUNT];
 	uint64_t fault[NIC_FAULT_COUNT];
 	struct nic_rx_state *rx_state; /* private to rx.c */
@@ -365,13 +401,18 @@ void nic_free(struct nic *nic);
 void nic_reset_function(struct nic *nic);
 /* CTRL.RST / LRST: all but config space, EEPROM and what the datasheet keeps (4.2.1). */
 void nic_reset_device(struct nic *nic);
-/* The client has gone: stop DMA, forget its memory and interrupts. Counters and violations stay. */
+/*
+ * The client has gone: stop DMA, forget its memory and interrupts, everything as after power-on. Counters and
+ * violations stay. regs_fd is another one afterwards, as the old client may have kept its mapping.
+ */
 void nic_client_gone(struct nic *nic);
 
 /* Config space, any aligned or unaligned access inside 0..4095; size 1, 2 or 4. */
 uint32_t nic_config_read(struct nic *nic, uint32_t offset, unsigned size);
 void nic_config_write(struct nic *nic, uint32_t offset, unsigned size, uint32_t value);
-bool nic_bus_master(const struct nic *nic);
+void nic_config_reset(struct nic *nic);
+bool nic_bus_master(const struct nic *nic); /* enabled, and the function in D0 */
+bool nic_msix_enabled(const struct nic *nic);
 
 /* BAR 0 with the register's semantics (offset is range-checked, aligned; all-ones when removed). */
 uint32_t nic_read32(struct nic *nic, uint32_t offset);
@@ -382,8 +423,16 @@ uint32_t nic_peek32(const struct nic *nic, uint32_t offset);
 /* MSI-X BAR */
 uint32_t nic_msix_read32(struct nic *nic, uint32_t offset);
 void nic_msix_write32(struct nic *nic, uint32_t offset, uint32_t value);
-/* irq.c: deliver or hold a vector according to the table's mask and the function mask. */
+/* Deliver or hold a vector according to the enable bit, the table's mask and the function mask. */
 void nic_msix_raise(struct nic *nic, unsigned vector);
+/*
+ * For a front end whose clients never touch the MSI-X table, because they hand over eventfds (vfio-user):
+ * enable MSI-X with these vectors (a bit mask) unmasked and the others masked; 0 turns MSI-X off. To be called
+ * whenever the set of vectors that have an eventfd changes; what was pending is delivered then.
+ */
+void nic_msix_enable(struct nic *nic, uint64_t vectors);
+void nic_msix_update(struct nic *nic); /* enable bit or function mask changed: deliver what waited */
+void nic_msix_reset(struct nic *nic);
 
 /* Inside the model: the register's word. Index by byte offset. */
 static inline uint32_t nic_reg(const struct nic *nic, uint32_t offset)
@@ -396,12 +445,16 @@ static inline void nic_reg_set(struct nic *nic, uint32_t offset, uint32_t value)
 }
 
 /* link.c */
-void nic_link_update(
-	struct nic *nic); /* LINKS etc. from carrier, cable, laser, CTRL; LSC interrupt on change */
+/* LINKS etc. from carrier, cable, laser and the MAC's registers; LSC interrupt on a change. */
+void nic_link_update(struct nic *nic);
 bool nic_laser_on(const struct nic *nic);
 
-/* eeprom.c, sfp.c: power-on contents; bit-bang and register hooks for registers.c */
+/* registers.c: all to their values after reset; power_on: also those that CTRL.RST leaves alone. */
+void nic_registers_reset(struct nic *nic, bool power_on);
+
+/* eeprom.c, sfp.c: power-on contents; bit-bang and register hooks for register_hooks.c */
 void nic_eeprom_init(struct nic *nic);
+uint16_t nic_eeprom_checksum(const struct nic *nic); /* what word 0x3F must hold */
 uint32_t nic_eerd_write(struct nic *nic, uint32_t value); /* what EERD then reads */
 uint32_t nic_eec_write(struct nic *nic, uint32_t value);
 void nic_sfp_init(struct nic *nic);
