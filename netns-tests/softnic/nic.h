@@ -57,13 +57,14 @@ struct wire;
 	X(QUEUE_HALF_CONFIGURED, "queue-half-configured",                                                   \
 		"queue enabled before its ring, buffer size or DMA engine was set up")                      \
 	X(TAIL_DISABLED, "tail-disabled", "tail moved on a queue that is not enabled")                      \
-	X(RS_WTHRESH, "rs-wthresh", "sparse RS, or head write-back, with TXDCTL.WTHRESH not 0: RS is ignored") \
+	X(RS_WTHRESH, "rs-wthresh",                                                                         \
+		"sparse RS, or head write-back, with TXDCTL.WTHRESH not 0: RS is ignored")                  \
 	X(TX_DESCRIPTOR, "tx-descriptor",                                                                   \
 		"malformed transmit descriptor: type, length, PAYLEN or missing EOP")                       \
 	X(TX_TOO_MANY, "tx-too-many-descriptors", "more than 40 descriptors for one packet")                \
 	X(TX_CONTEXT, "tx-context", "offload requested with a context that does not fit the frame")         \
 	X(TX_FRAME_SIZE, "tx-frame-size",                                                                   \
-		"frame under 17 bytes (before padding), or over MAXFRS / 15.5 KiB")                  \
+		"frame under 17 bytes (before padding), or over MAXFRS / 15.5 KiB")                         \
 	X(RX_BUFFER, "rx-buffer",                                                                           \
 		"receive buffer size 0 or over 16 KiB, or split header without a header buffer")            \
 	X(RX_DCA_RESERVED, "rx-dca-reserved", "DCA_RXCTRL bit 12 set: payloads corrupt under load")         \
@@ -215,7 +216,7 @@ struct tx_queue {
 	bool dropping;         /* amid a packet that was refused, up to its EOP */
 	uint32_t wthresh;      /* TXDCTL.WTHRESH, and which kinds of last descriptors were seen with it */
 	bool saw_rs, saw_plain;
-	bool head_wb;          /* head write-back instead of DD (7.2.3.5.2) */
+	bool head_wb; /* head write-back instead of DD (7.2.3.5.2) */
 	uint64_t head_addr;
 	struct tx_context context[2];
 };
@@ -229,8 +230,7 @@ struct rx_queue {
 	uint32_t header_size; /* SRRCTL.BSIZEHEADER in bytes */
 	uint32_t desc_type;   /* SRRCTL.DESCTYPE, in place */
 	bool drop_en;
-	bool vlan_strip; /* RXDCTL.VME */
-	bool halted;     /* its ring cannot be reached by DMA: dead until enabled anew */
+	bool halted; /* its ring cannot be reached by DMA: dead until enabled anew */
 	uint32_t bad_tail;
 };
 
@@ -275,12 +275,14 @@ struct frame_info {          /* what the receive parser found */
 	uint16_t ether_type; /* after VLAN tags, host order */
 	bool vlan;
 	uint16_t vlan_tci;
-	uint8_t l3_offset, l3_size; /* bytes */
-	uint16_t l4_offset;
+	uint8_t l3_offset;           /* bytes */
+	uint16_t l3_size;            /* the IP header with its options or extension headers */
+	uint16_t l4_offset, l4_size; /* size of the L4 header */
 	bool ipv4, ipv6, ipv6_ext, tcp, udp, sctp, fragment;
 	bool ip_csum_ok, l4_csum_checked, l4_csum_ok;
 };
-void frame_parse(const uint8_t *frame, size_t size, struct frame_info *info);
+/* vlan_type: the EtherType that marks a tag (VLNCTRL.VET). One tag is looked through, as on silicon. */
+void frame_parse(const uint8_t *frame, size_t size, uint16_t vlan_type, struct frame_info *info);
 /* Toeplitz (7.1.2.8.1): key of 40 bytes, input in network order. */
 uint32_t rss_toeplitz(const uint8_t key[40], const uint8_t *input, size_t size);
 /* Hash and RSS type nibble for a frame under MRQC's enabled fields; type 0 if none applies. */
@@ -288,6 +290,9 @@ uint32_t rss_hash(uint32_t mrqc, const uint8_t key[40], const uint8_t *frame, co
 	uint8_t *type);
 /* MTA bit number (0..4095) for a multicast address under MCSTCTRL.MO. */
 unsigned multicast_hash(const uint8_t mac[6], unsigned mo);
+/* Ethernet's frame check sequence and SCTP's checksum, both to be stored little-endian. */
+uint32_t crc32_ethernet(const uint8_t *data, size_t size);
+uint32_t crc32c(const uint8_t *data, size_t size);
 
 /* --- wire ---------------------------------------------------------------------------------------- */
 
@@ -339,9 +344,9 @@ struct nic_sfp {
 	uint8_t a0[256]; /* SFF-8472 serial id page of a 10GBASE-SR module */
 	uint8_t a2[256]; /* diagnostics page */
 	/* The I2C slave behind I2CCTL's pins */
-	uint8_t state;    /* enum i2c_state */
-	uint8_t phase;    /* enum i2c_phase: what the byte that comes in means */
-	uint8_t bits;     /* of the byte that is under way */
+	uint8_t state; /* enum i2c_state */
+	uint8_t phase; /* enum i2c_phase: what the byte that comes in means */
+	uint8_t bits;  /* of the byte that is under way */
 	uint8_t byte;
 	uint8_t device;   /* 0xA0 or 0xA2 */
 	uint8_t address;  /* kept from transfer to transfer, as in the real chip */
@@ -370,7 +375,7 @@ struct nic {
 	uint8_t mac[6];          /* in the EEPROM */
 	volatile uint32_t *regs; /* BAR 0's backing memory; its queue pages are regs_fd's */
 	int regs_fd;             /* queue pages only, at their offsets in BAR 0: all that a client may map */
-	bool pages_mapped; /* a client may store into the queue pages */
+	bool pages_mapped;       /* a client may store into the queue pages */
 	uint8_t config[NIC_CONFIG_SIZE];
 	uint8_t config_mask[NIC_CONFIG_SIZE]; /* which bits a write changes */
 	struct nic_msix_entry msix[NIC_MSIX_VECTORS];
@@ -454,7 +459,7 @@ void nic_registers_reset(struct nic *nic, bool power_on);
 
 /* eeprom.c, sfp.c: power-on contents; bit-bang and register hooks for register_hooks.c */
 void nic_eeprom_init(struct nic *nic);
-uint16_t nic_eeprom_checksum(const struct nic *nic); /* what word 0x3F must hold */
+uint16_t nic_eeprom_checksum(const struct nic *nic);      /* what word 0x3F must hold */
 uint32_t nic_eerd_write(struct nic *nic, uint32_t value); /* what EERD then reads */
 uint32_t nic_eec_write(struct nic *nic, uint32_t value);
 void nic_sfp_init(struct nic *nic);
