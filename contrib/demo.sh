@@ -1,4 +1,6 @@
 #!/bin/bash
+# shellcheck disable=SC2317 # functions run by trap, check and within
+#
 # The user's day with ixy-tapd, in under a minute: `sudo make demo`.
 #
 #	namespace ixy-demo-N                           namespace ixy-peer-N
