@@ -6,13 +6,18 @@
  *	pcap:IN[,OUT]   frames from a file, and into one ("-" for none)
  *	none            nothing: carrier is down
  *
- * A wire carries real frames: 14 bytes or more, nothing over what the sender's MTU allows, checksums
- *complete, both ways, whatever segmentation offload the interface's peer uses.
+ * A wire carries real frames: 14 bytes or more, nothing over what the sender's MTU allows, checksums complete,
+ * both ways, whatever segmentation offload the interface's peer uses.
+ *
+ * A wire keeps its watchers armed all the time: they do nothing but end the loop's sleep, the frames are
+ * fetched by poll.
  */
 #ifndef SOFTNIC_WIRE_H
 #define SOFTNIC_WIRE_H
 
 #include "nic.h"
+
+#define WIRE_FRAME_MIN 60 /* without CRC: what a MAC pads to */
 
 struct wire {
 	const struct wire_ops *ops;
@@ -24,16 +29,20 @@ struct wire_ops {
 	/* Queue a frame (copied); sent at flush, or when the batch is full. */
 	void (*send)(struct wire *wire, const uint8_t *frame, size_t size);
 	void (*flush)(struct wire *wire);
-	/* Hand up to budget frames to nic_receive(). Never blocks. Returns how many. */
+	/* Hand about budget frames to nic_receive(). Never blocks. Returns how many. */
 	unsigned (*poll)(struct wire *wire, unsigned budget);
-	/* Wake the loop when there is something to poll. Armed only while the process sleeps. */
-	void (*arm)(struct wire *wire, struct ev_loop *loop);
-	void (*disarm)(struct wire *wire, struct ev_loop *loop);
+	/* Bring the counters up to date with what the kernel counts. May be NULL. */
+	void (*count)(struct wire *wire);
 	void (*close)(struct wire *wire);
 };
 
 /* spec as above. NULL with a message on stderr: no such interface, not permitted, no such file. */
 struct wire *wire_open(const char *spec, struct nic *nic, struct ev_loop *loop);
 void wire_close(struct wire *wire);
+
+/* The kinds, called by wire_open(): argument is what follows the colon. */
+struct wire *wire_dev_open(const char *argument, struct nic *nic, struct ev_loop *loop);
+struct wire *wire_cable_open(const char *argument, struct nic *nic, struct ev_loop *loop);
+struct wire *wire_pcap_open(const char *argument, struct nic *nic, struct ev_loop *loop);
 
 #endif
