@@ -1,0 +1,79 @@
+/*
+ * Finishing in software what a sender left to the network card: checksums, and the segmentation of
+ * super-frames (TCP over IPv4 and IPv6, UDP).
+ *
+ * Linux describes such a frame by a struct virtio_net_hdr, on a TAP as on a packet socket, in the byte order
+ * of the host. Nothing in it is believed: the frame's own headers say where things are, and an offload request
+ * that does not fit them is an error.
+ *
+ * Nothing is allocated and no payload is copied: a segment is a header, written where the caller likes, and
+ * pieces of the super-frame.
+ *
+ *	struct gso gso;
+ *	int segments = gso_begin(&gso, &vnet, iov, count);     // negative: drop the frame
+ *	while ((size = gso_next(&gso, header, pieces, &n)) > 0)
+ *		...                                                // gso.header_size bytes at header, then pieces
+ *
+ * For a caller with a linear frame that he may destroy and a consumer that is done with each segment at once,
+ * gso_segment() builds every header in place, in front of its payload: no byte of payload moves.
+ */
+#ifndef BRIDGE_GSO_H
+#define BRIDGE_GSO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+#include <linux/virtio_net.h>
+
+#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
+#define VIRTIO_NET_HDR_GSO_UDP_L4 5
+#endif
+
+#define GSO_HEADER_MAX 256 /* Ethernet, two VLAN tags, IPv6 with extension headers, TCP with options */
+#define GSO_PIECES_MAX 20  /* pieces that the payload of one segment may be scattered over */
+
+struct gso {
+	size_t header_size; /* of each segment's header, bytes */
+	unsigned segments;  /* how many there will be, 1 or more */
+	/* The rest is private. */
+	bool ipv6, tcp, complete; /* complete: the checksum has to be computed */
+	uint16_t l3, l4, mss;
+	size_t payload_left;
+	unsigned emitted;
+	const struct iovec *iov;
+	size_t iov_count, iov_at;
+	size_t iov_offset;
+	uint8_t header[GSO_HEADER_MAX]; /* of the super-frame, checksums prepared */
+};
+
+/*
+ * Start on a super-frame (vnet->gso_type other than NONE) that lies in count pieces, 14-byte Ethernet header
+ * first, VLAN tags inline. The pieces must stay as they are until the last gso_next(), except for the first
+ * gso->header_size bytes.
+ * 0, or -EINVAL: the headers do not fit the request, or an unknown kind of GSO.
+ */
+int gso_begin(struct gso *gso, const struct virtio_net_hdr *vnet, const struct iovec *iov, size_t count);
+
+/*
+ * Write the next segment's header (gso->header_size bytes, checksums complete) to header and point
+ * pieces[0..*count-1] (room for GSO_PIECES_MAX) at its payload. Returns the whole segment's bytes, header
+ * included; 0 after the last one; -EINVAL if the payload is scattered over more pieces than that.
+ */
+ssize_t gso_next(struct gso *gso, uint8_t *header, struct iovec *pieces, unsigned *count);
+
+/*
+ * Complete the checksum of a frame that is not a super-frame (vnet->flags with NEEDS_CSUM, gso_type NONE), in
+ * place. The bytes of the checksum field and all behind vnet->csum_start must be in the frame. A UDP sum of 0
+ * is written as 0xFFFF. SCTP gets its CRC32c. 0 or -EINVAL.
+ */
+int gso_checksum(const struct virtio_net_hdr *vnet, const struct iovec *iov, size_t count);
+
+/*
+ * Whatever vnet asks for, on a linear frame that is overwritten: emit() gets each frame, complete, and must
+ * not keep it. Returns the number of frames emitted or -EINVAL (none emitted).
+ */
+int gso_segment(const struct virtio_net_hdr *vnet, uint8_t *frame, size_t size,
+	void (*emit)(void *context, const uint8_t *frame, size_t size), void *context);
+
+#endif
