@@ -290,9 +290,10 @@ uint32_t rss_hash(uint32_t mrqc, const uint8_t key[40], const uint8_t *frame, co
 	uint8_t *type);
 /* MTA bit number (0..4095) for a multicast address under MCSTCTRL.MO. */
 unsigned multicast_hash(const uint8_t mac[6], unsigned mo);
-/* Ethernet's frame check sequence and SCTP's checksum, both to be stored little-endian. */
+/* Ethernet's frame check sequence, stored little-endian. */
 uint32_t crc32_ethernet(const uint8_t *data, size_t size);
-uint32_t crc32c(const uint8_t *data, size_t size);
+/* SCTP's checksum in pieces: start with ~0, invert at the end, store little-endian. */
+uint32_t crc32c_add(uint32_t crc, const uint8_t *data, size_t size);
 
 /* --- wire ---------------------------------------------------------------------------------------- */
 
@@ -418,6 +419,8 @@ void nic_config_write(struct nic *nic, uint32_t offset, unsigned size, uint32_t 
 void nic_config_reset(struct nic *nic);
 bool nic_bus_master(const struct nic *nic); /* enabled, and the function in D0 */
 bool nic_msix_enabled(const struct nic *nic);
+bool nic_msix_masked(const struct nic *nic);             /* the function mask */
+void nic_msix_control(struct nic *nic, bool enable); /* MSI-X enable as given, function mask clear */
 
 /* BAR 0 with the register's semantics (offset is range-checked, aligned; all-ones when removed). */
 uint32_t nic_read32(struct nic *nic, uint32_t offset);
