@@ -1,0 +1,479 @@
+/*
+ * A PCI function of this host, reached through sysfs: no kernel driver, no kernel module.
+ *
+ * What the kernel offers under /sys/bus/pci/devices/ADDRESS/ is all there is to it:
+ *	driver/unbind    takes the function from its driver
+ *	driver_override  set to a name that no driver has, it keeps drivers that are loaded later from taking it
+ *	enable           powers the function up and turns memory decoding on
+ *	resource0        BAR 0, for mmap
+ *	config           config space, for pread and pwrite
+ *	reset            function-level reset
+ * There are no interrupts, and no IOMMU protects memory: the function is given physical addresses.
+ *
+ * On the way out all is undone in reverse, and the driver of before gets the function back. After a crash
+ * driver_override still carries our name; the next open finds it and its close has the kernel find a driver.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <linux/pci_regs.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "driver/ixy.h"
+#include "driver/pci/bar_guard.h"
+#include "driver/pci/sysfs_live.h"
+#include "driver/pci/transport.h"
+
+#define OVERRIDE "ixy-userspace"
+
+const char *sysfs_root = "/sys";
+
+struct sysfs_device {
+	struct pci_device pci;
+	char address[24]; /* 0000:03:00.0 */
+	int dir;          /* /sys/bus/pci/devices/ADDRESS */
+	int config;       /* open and locked for as long as the function is ours */
+	size_t map_size;
+	char driver[64]; /* the one that it was taken from, "" if none */
+	bool orphan;     /* an earlier owner of our kind did not give it back */
+	bool overridden, enabled;
+};
+
+static struct sysfs_device *device_of(struct pci_device *pci)
+{
+	return (struct sysfs_device *)pci; /* its first member */
+}
+
+/* --- attributes ---------------------------------------------------------------------------------------------------- */
+
+/* The first line of an attribute, without its newline. Returns 0 or a negative errno, without a text. */
+static int read_attribute(int dir, const char *name, char *value, size_t size)
+{
+	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	ssize_t length;
+
+	if (fd < 0)
+		return -errno;
+	length = read(fd, value, size - 1);
+	if (length < 0)
+		length = -errno;
+	close(fd);
+	if (length < 0)
+		return (int)length;
+	value[length] = '\0';
+	value[strcspn(value, "\n")] = '\0';
+	return 0;
+}
+
+static int write_attribute(int dir, const char *name, const char *value)
+{
+	int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
+	int err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, value, strlen(value)) < 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+static int open_below(const char *path, int flags)
+{
+	char full[512];
+
+	if (snprintf(full, sizeof(full), "%s/%s", sysfs_root, path) >= (int)sizeof(full)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	return open(full, flags | O_CLOEXEC);
+}
+
+static int read_id(struct sysfs_device *device, const char *name, uint16_t *id)
+{
+	char text[16], *end;
+	int err = read_attribute(device->dir, name, text, sizeof(text));
+	unsigned long value;
+
+	if (err)
+		return ixy_fail(
+			-err, "%s: cannot read its %s id: %s", device->pci.name, name, strerror(-err));
+	value = strtoul(text, &end, 16);
+	if (end == text || *end || value > 0xffff)
+		return ixy_fail(EIO, "%s: odd %s id \"%s\"", device->pci.name, name, text);
+	*id = (uint16_t)value;
+	return 0;
+}
+
+/* resource: a line a BAR with first address, last address and flags, all 0 for a BAR that is not there. */
+static int read_bar0_size(struct sysfs_device *device)
+{
+	char line[80];
+	uint64_t first, last, flags;
+	int err = read_attribute(device->dir, "resource", line, sizeof(line));
+	const uint64_t io_space = 0x100; /* IORESOURCE_IO */
+
+	if (err)
+		return ixy_fail(-err, "%s: cannot read its BARs: %s", device->pci.name, strerror(-err));
+	if (sscanf(line, "%" SCNx64 " %" SCNx64 " %" SCNx64, &first, &last, &flags) != 3)
+		return ixy_fail(EIO, "%s: odd line \"%s\" in its resource file", device->pci.name, line);
+	if (first == 0 || last <= first || (flags & io_space))
+		return ixy_fail(ENODEV, "%s: the device has no memory BAR 0", device->pci.name);
+	device->pci.bar0_size = last - first + 1;
+	return 0;
+}
+
+/* --- config space and registers ------------------------------------------------------------------------------------ */
+
+static int config_read(struct pci_device *pci, uint32_t offset, void *data, uint32_t len)
+{
+	ssize_t got = pread(device_of(pci)->config, data, len, offset);
+
+	if (got == (ssize_t)len)
+		return 0;
+	memset(data, 0xff, len);
+	return ixy_fail(got < 0 ? errno : EIO, "%s: cannot read config space at 0x%x", pci->name, offset);
+}
+
+static int config_write(struct pci_device *pci, uint32_t offset, const void *data, uint32_t len)
+{
+	ssize_t sent = pwrite(device_of(pci)->config, data, len, offset);
+
+	if (sent == (ssize_t)len)
+		return 0;
+	return ixy_fail(sent < 0 ? errno : EIO, "%s: cannot write config space at 0x%x", pci->name, offset);
+}
+
+static uint32_t read32(struct pci_device *pci, uint32_t offset)
+{
+	return *(volatile uint32_t *)(pci->bar0 + offset);
+}
+
+static void write32(struct pci_device *pci, uint32_t offset, uint32_t value)
+{
+	*(volatile uint32_t *)(pci->bar0 + offset) = value;
+}
+
+static void doorbell_init(struct pci_device *pci, uint32_t offset, struct pci_doorbell *doorbell)
+{
+	*doorbell = (struct pci_doorbell){.reg = (volatile uint32_t *)(pci->bar0 + offset),
+		.eventfd = -1,
+		.offset = offset,
+		.pci = pci};
+}
+
+/* Physical memory is all reachable: there is nothing to map. */
+static int dma_map(struct pci_device *pci, struct dma_region *region)
+{
+	(void)pci;
+	(void)region;
+	return 0;
+}
+
+static void dma_unmap(struct pci_device *pci, struct dma_region *region)
+{
+	(void)pci;
+	(void)region;
+}
+
+static int irq_set(struct pci_device *pci, uint32_t count, const int fds[])
+{
+	(void)fds;
+	return count ? ixy_fail(ENOTSUP, "%s: there are no interrupts through sysfs", pci->name) : 0;
+}
+
+static int reset(struct pci_device *pci)
+{
+	int err = write_attribute(device_of(pci)->dir, "reset", "1");
+
+	if (err == -ENOENT)
+		return ixy_fail(ENOTSUP, "%s: the device has no function-level reset", pci->name);
+	return err ? ixy_fail(-err, "%s: reset: %s", pci->name, strerror(-err)) : 0;
+}
+
+/* --- taking the function, giving it back ---------------------------------------------------------------------------- */
+
+static int fail_permission(struct sysfs_device *device, int err, const char *what)
+{
+	if (err == -EACCES || err == -EPERM)
+		return ixy_fail(-err, "%s: not permitted to %s: this needs root", device->pci.name, what);
+	return ixy_fail(-err, "%s: cannot %s: %s", device->pci.name, what, strerror(-err));
+}
+
+/* The driver that has the function now; "" if none. */
+static void find_driver(struct sysfs_device *device)
+{
+	char target[256];
+	ssize_t length = readlinkat(device->dir, "driver", target, sizeof(target) - 1);
+	const char *slash;
+
+	if (length <= 0)
+		return;
+	target[length] = '\0';
+	slash = strrchr(target, '/');
+	snprintf(device->driver, sizeof(device->driver), "%.*s", (int)sizeof(device->driver) - 1,
+		slash ? slash + 1 : target);
+}
+
+/* Read-only checks: whatever speaks against taking the function is found before anything is changed. */
+static int check_takeable(struct sysfs_device *device, const struct ixy_options *options)
+{
+	char text[80];
+	int err;
+
+	if (strcmp(device->driver, "vfio-pci") == 0)
+		return ixy_fail(EBUSY,
+			"%s is bound to vfio-pci, which is not supported yet; bind it back with: "
+			"echo %s > /sys/bus/pci/drivers/vfio-pci/unbind; "
+			"echo > /sys/bus/pci/devices/%s/driver_override; echo %s > "
+			"/sys/bus/pci/drivers_probe",
+			device->pci.name, device->address, device->address, device->address);
+	/* Physical addresses mean nothing to a function whose accesses are translated. */
+	if (read_attribute(device->dir, "iommu_group/type", text, sizeof(text)) == 0 &&
+		strncmp(text, "DMA", 3) == 0)
+		return ixy_fail(ENODEV,
+			"%s: an IOMMU translates the device's DMA, which works only without here: "
+			"boot with iommu=pt on the kernel's command line",
+			device->pci.name);
+	err = read_bar0_size(device);
+	if (err)
+		return err;
+	if (options->force)
+		return 0;
+	return sysfs_refuse_live(device->dir, device->pci.name);
+}
+
+/* Two of us at once would each think that the other is no driver. */
+static int lock(struct sysfs_device *device)
+{
+	int err;
+
+	device->config = openat(device->dir, "config", O_RDWR | O_CLOEXEC);
+	if (device->config < 0)
+		return fail_permission(device, -errno, "open its config space");
+	if (flock(device->config, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	err = errno == EWOULDBLOCK
+		      ? ixy_fail(EBUSY, "%s is in use by another userspace driver", device->pci.name)
+		      : ixy_fail(errno, "%s: cannot lock its config space: %s", device->pci.name,
+				strerror(errno));
+	close(device->config);
+	return err;
+}
+
+static void give_back(struct sysfs_device *device)
+{
+	int err = 0, bus = -1;
+
+	if (device->enabled)
+		write_attribute(device->dir, "enable", "0");
+	if (device->overridden)
+		write_attribute(device->dir, "driver_override", "\n");
+	if (device->driver[0]) {
+		char path[128];
+
+		snprintf(path, sizeof(path), "bus/pci/drivers/%s", device->driver);
+		bus = open_below(path, O_PATH | O_DIRECTORY);
+		err = bus < 0 ? -errno : write_attribute(bus, "bind", device->address);
+	} else if (device->orphan) {
+		bus = open_below("bus/pci", O_PATH | O_DIRECTORY);
+		err = bus < 0 ? -errno : write_attribute(bus, "drivers_probe", device->address);
+	}
+	if (bus >= 0)
+		close(bus);
+	if (err)
+		ixy_log(IXY_LOG_WARNING, "%s: cannot give it back to %s: %s", device->pci.name,
+			device->driver[0] ? device->driver : "a kernel driver", strerror(-err));
+}
+
+static int take(struct sysfs_device *device)
+{
+	char override[64];
+	int err;
+
+	if (read_attribute(device->dir, "driver_override", override, sizeof(override)) == 0)
+		device->orphan = !device->driver[0] && strcmp(override, OVERRIDE) == 0;
+	/* Before the unbind: a function without a driver is up for grabs. */
+	err = write_attribute(device->dir, "driver_override", OVERRIDE);
+	if (err)
+		return fail_permission(device, err, "set its driver_override");
+	device->overridden = true;
+	if (device->driver[0]) {
+		err = write_attribute(device->dir, "driver/unbind", device->address);
+		if (err) {
+			char driver[sizeof(device->driver)];
+
+			/* It still has its driver: there is nothing to bind. */
+			snprintf(driver, sizeof(driver), "%s", device->driver);
+			device->driver[0] = '\0';
+			give_back(device);
+			fail_permission(device, err, "take it from its kernel driver");
+			return ixy_fail_context(err, "driver %s", driver);
+		}
+		ixy_log(IXY_LOG_INFO, "%s: taken from kernel driver %s", device->pci.name, device->driver);
+	}
+	err = write_attribute(device->dir, "enable", "1");
+	if (err) {
+		give_back(device);
+		return fail_permission(device, err, "enable it");
+	}
+	device->enabled = true;
+	return 0;
+}
+
+static int map_bar0(struct sysfs_device *device)
+{
+	int fd = openat(device->dir, "resource0", O_RDWR | O_SYNC | O_CLOEXEC);
+	struct stat stat;
+	void *virt;
+	int err;
+
+	if (fd < 0)
+		return fail_permission(device, -errno, "open its BAR 0");
+	if (fstat(fd, &stat) < 0 || stat.st_size < 0 || (uint64_t)stat.st_size < device->pci.bar0_size) {
+		close(fd);
+		return ixy_fail(EIO, "%s: resource0 is shorter than BAR 0", device->pci.name);
+	}
+	device->map_size = device->pci.bar0_size;
+	virt = mmap(NULL, device->map_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	err = errno;
+	close(fd);
+	if (virt == MAP_FAILED && err == EPERM)
+		return ixy_fail(EPERM,
+			"%s: the kernel does not let BAR 0 be mapped (lockdown, as with Secure Boot?)",
+			device->pci.name);
+	if (virt == MAP_FAILED)
+		return ixy_fail(err, "%s: cannot map BAR 0: %s", device->pci.name, strerror(err));
+	err = bar_guard_add(virt, device->map_size);
+	if (err) {
+		munmap(virt, device->map_size);
+		return err;
+	}
+	device->pci.bar0 = virt;
+	return 0;
+}
+
+static void unmap_bar0(struct sysfs_device *device)
+{
+	void *virt = (void *)(uintptr_t)device->pci.bar0;
+
+	bar_guard_remove(virt);
+	munmap(virt, device->map_size);
+}
+
+static void close_device(struct pci_device *pci)
+{
+	struct sysfs_device *device = device_of(pci);
+
+	unmap_bar0(device);
+	give_back(device);
+	close(device->config);
+	close(device->dir);
+	free(device);
+}
+
+static const struct pci_ops sysfs_ops = {
+	.config_read = config_read,
+	.config_write = config_write,
+	.read32 = read32,
+	.write32 = write32,
+	.dma_map = dma_map,
+	.dma_unmap = dma_unmap,
+	.irq_set = irq_set,
+	.reset = reset,
+	.close = close_device,
+};
+
+/* --- by its address -------------------------------------------------------------------------------------------------- */
+
+/* True if exactly count hex digits stand at *p; moves *p behind them. */
+static bool hex_digits(const char **p, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (!isxdigit((unsigned char)*(*p)++))
+			return false;
+	return true;
+}
+
+bool sysfs_address(const char *text)
+{
+	const char *p = strchr(text, ':');
+
+	/* With a domain there are two colons. */
+	if (p && strchr(p + 1, ':')) {
+		p = text;
+		if (!hex_digits(&p, 4) || *p++ != ':')
+			return false;
+	} else {
+		p = text;
+	}
+	return hex_digits(&p, 2) && *p++ == ':' && hex_digits(&p, 2) && *p++ == '.' && *p >= '0' &&
+	       *p <= '7' && p[1] == '\0';
+}
+
+int sysfs_open(
+	const char *name, const char *address, const struct ixy_options *options, struct pci_device **pci)
+{
+	struct sysfs_device *device = calloc(1, sizeof(*device));
+	char path[64];
+	int err;
+
+	if (!device)
+		return ixy_fail(ENOMEM, "%s: out of memory", name);
+	snprintf(device->pci.name, sizeof(device->pci.name), "%s", name);
+	snprintf(device->address, sizeof(device->address), "%s%.12s", strlen(address) == 7 ? "0000:" : "",
+		address);
+	for (char *p = device->address; *p; p++)
+		*p = (char)tolower((unsigned char)*p);
+	device->pci.ops = &sysfs_ops;
+	device->pci.iova_mode = DMA_IOVA_PA;
+	device->pci.doorbell_init = doorbell_init;
+
+	snprintf(path, sizeof(path), "bus/pci/devices/%s", device->address);
+	device->dir = open_below(path, O_PATH | O_DIRECTORY);
+	if (device->dir < 0) {
+		err = ixy_fail(ENODEV, "%s: no such PCI function; lspci -D lists those that there are", name);
+		goto fail_device;
+	}
+	err = read_id(device, "vendor", &device->pci.vendor);
+	if (!err)
+		err = read_id(device, "device", &device->pci.device);
+	if (err)
+		goto fail_dir;
+	find_driver(device);
+	err = check_takeable(device, options);
+	if (err)
+		goto fail_dir;
+	err = lock(device);
+	if (err)
+		goto fail_dir;
+	err = take(device);
+	if (err)
+		goto fail_lock;
+	/* An owner that crashed may have left the function writing to memory that is not its any more. */
+	err = pci_bus_master(&device->pci, false);
+	if (err)
+		goto fail_taken;
+	err = map_bar0(device);
+	if (err)
+		goto fail_taken;
+	*pci = &device->pci;
+	return 0;
+
+fail_taken:
+	give_back(device);
+fail_lock:
+	close(device->config);
+fail_dir:
+	close(device->dir);
+fail_device:
+	free(device);
+	return err;
+}

@@ -1,0 +1,116 @@
+/*
+ * The interfaces of a PCI function are the entries of its net/ directory; what the system does with them is
+ * asked from the network stack.
+ */
+#include "driver/pci/sysfs_live.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netdb.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/socket.h>
+
+#include "driver/error.h"
+
+/* An address of an interface that is up, in text; false if it has none or is down. */
+static bool find_address(const char *interface, char *text, size_t size)
+{
+	struct ifaddrs *list;
+	bool found = false;
+
+	if (getifaddrs(&list) < 0)
+		return false;
+	for (struct ifaddrs *entry = list; entry && !found; entry = entry->ifa_next) {
+		socklen_t length;
+
+		if (strcmp(entry->ifa_name, interface) != 0 || !entry->ifa_addr ||
+			!(entry->ifa_flags & IFF_UP))
+			continue;
+		if (entry->ifa_addr->sa_family == AF_INET)
+			length = sizeof(struct sockaddr_in);
+		else if (entry->ifa_addr->sa_family == AF_INET6)
+			length = sizeof(struct sockaddr_in6);
+		else
+			continue;
+		found = getnameinfo(
+				entry->ifa_addr, length, text, (socklen_t)size, NULL, 0, NI_NUMERICHOST) == 0;
+	}
+	freeifaddrs(list);
+	return found;
+}
+
+/* The bridge or bond that it is a port of. */
+static bool find_master(int net, const char *interface, char *master, size_t size)
+{
+	char path[64], target[256];
+	const char *slash;
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "%s/master", interface);
+	length = readlinkat(net, path, target, sizeof(target) - 1);
+	if (length <= 0)
+		return false;
+	target[length] = '\0';
+	slash = strrchr(target, '/');
+	snprintf(master, size, "%s", slash ? slash + 1 : target);
+	return true;
+}
+
+static int refuse_interface(int net, const char *name, const char *interface)
+{
+	char text[256];
+
+	if (find_address(interface, text, sizeof(text)))
+		return ixy_fail(EBUSY,
+			"%s is the live interface %s with the address %s: "
+			"take it down first (ip link set %s down), or take the NIC away from it with --force",
+			name, interface, text, interface);
+	if (find_master(net, interface, text, sizeof(text)))
+		return ixy_fail(EBUSY,
+			"%s is the interface %s, a port of %s: "
+			"take it out first (ip link set %s nomaster), or take the NIC away from it with "
+			"--force",
+			name, interface, text, interface);
+	return 0;
+}
+
+int sysfs_refuse_live(int dir, const char *name)
+{
+	int net = openat(dir, "net", O_RDONLY | O_DIRECTORY | O_CLOEXEC), copy, err = 0;
+	bool empty = true;
+	struct dirent *entry;
+	DIR *list;
+
+	if (net < 0)
+		return 0; /* its driver is none for networks, or it has no driver */
+	copy = dup(net);
+	list = copy < 0 ? NULL : fdopendir(copy);
+	if (!list) {
+		err = ixy_fail(errno, "%s: cannot list its interfaces: %s", name, strerror(errno));
+		if (copy >= 0)
+			close(copy);
+		close(net);
+		return err;
+	}
+	while (!err && (entry = readdir(list))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		empty = false;
+		err = refuse_interface(net, name, entry->d_name);
+	}
+	closedir(list);
+	close(net);
+	/* sysfs shows the interfaces of its own network namespace only. */
+	if (empty)
+		err = ixy_fail(EBUSY,
+			"%s: its interface is in another network namespace: "
+			"move it back first, or take the NIC away from it with --force",
+			name);
+	return err;
+}
