@@ -166,8 +166,7 @@ static void stop(struct ixgbe_device *dev)
 			ixgbe_rx_queue_stop(dev, i);
 		for (uint16_t i = 0; i < dev->ixy.tx_queues; i++)
 			ixgbe_tx_queue_stop(dev, i);
-		/* Queues can refuse to stop, a bus without mastering cannot: then memory may be taken away.
-		 */
+		/* Queues can refuse to stop; a device after a reset, without bus mastering, cannot DMA. */
 		device_reset(dev);
 	}
 	pci_bus_master(dev->ixy.pci, false);
@@ -345,8 +344,8 @@ static int ixgbe_open(struct pci_device *pci, const struct ixy_options *options,
 	dev->tx_ring = options->tx_ring;
 	dev->irq_interval_us = options->irq_interval_us;
 	dev->interrupts = !options->no_interrupts && pci->irq_count > options->rx_queues;
-	dev->ixy.capabilities =
-		IXY_CAP_RX_CSUM | IXY_CAP_RSS | IXY_CAP_JUMBO | (dev->interrupts ? IXY_CAP_INTERRUPTS : 0);
+	dev->ixy.capabilities = IXY_CAP_RX_CSUM | IXY_CAP_TX_CSUM | IXY_CAP_TSO | IXY_CAP_RSS |
+				IXY_CAP_JUMBO | (dev->interrupts ? IXY_CAP_INTERRUPTS : 0);
 	dev->event_fd = -1;
 	dev->up = true;
 

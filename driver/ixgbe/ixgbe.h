@@ -3,6 +3,7 @@
  *
  *	ixgbe.c      the life of the device: reset, bring-up in datasheet order, stop, close
  *	rx.c  tx.c   a ring's life (allocate, fill, enable, disable) and its hot path
+ *	offload.c    checksum and TSO context descriptors
  *	link.c       SFP cage, laser, link state
  *	filters.c    which frames the MAC lets in: addresses, multicast, promiscuity, length
  *	interrupt.c  MSI-X vectors, moderation
@@ -43,6 +44,11 @@ struct ixgbe_rx_queue {
 	unsigned suspicious;
 } __attribute__((aligned(64)));
 
+/* A context descriptor's content, host order; 7.2.3.2.3. */
+struct ixgbe_context {
+	uint32_t vlan_maclen_iplen, tucmd, mss_l4len_idx;
+};
+
 struct ixgbe_tx_queue {
 	volatile union ixgbe_tx_desc *descs;
 	struct pkt_buf **bufs; /* at the index of a frame's last descriptor: the frame; NULL elsewhere */
@@ -52,6 +58,7 @@ struct ixgbe_tx_queue {
 	uint16_t next;  /* the descriptor to write next */
 	uint16_t clean; /* the oldest descriptor not reclaimed; next == clean means all reclaimed */
 	uint16_t rs_head, rs_tail;
+	struct ixgbe_context context; /* the one that the NIC holds for this queue */
 	struct ixy_queue_stats stats;
 	uint32_t reclaims;  /* attempts at reclaiming with something pending */
 	uint32_t completed; /* descriptors reclaimed */
@@ -159,6 +166,14 @@ int ixgbe_tx_queue_start(struct ixgbe_device *dev, uint16_t queue);
 void ixgbe_tx_queue_stop(struct ixgbe_device *dev, uint16_t queue);
 void ixgbe_tx_queue_empty(
 	struct ixgbe_device *dev, uint16_t queue); /* pending frames freed, counted tx-reset */
+
+/* --- offload.c ----------------------------------------------------------------------------------- */
+
+/*
+ * What frame's PKT_TX_* flags mean for its descriptors: the context it needs, bits for *command to add, *olinfo
+ * to set. For TSO the headers are changed in place. -EINVAL: the request does not fit the frame.
+ */
+int ixgbe_tx_offload(struct pkt_buf *frame, struct ixgbe_context *context, uint32_t *command, uint32_t *olinfo);
 
 /* --- link.c -------------------------------------------------------------------------------------- */
 

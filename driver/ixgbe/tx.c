@@ -64,32 +64,69 @@ static void tx_reclaim(struct ixgbe_tx_queue *q)
 	}
 }
 
-/* Why this frame cannot be sent, or IXY_DROP_COUNT if it can. May pad it. */
-static enum ixy_drop tx_check(const struct ixgbe_device *dev, struct pkt_buf *frame)
+/* What a frame's descriptors have in common. */
+struct tx_plan {
+	enum ixy_drop drop; /* IXY_DROP_COUNT: it can be sent */
+	bool new_context;   /* a context descriptor goes first */
+	uint32_t command, olinfo;
+	struct ixgbe_context context;
+};
+
+#define TX_OFFLOADS (PKT_TX_L4_CSUM | PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO | PKT_TX_VLAN_INSERT)
+
+static void tx_plan_offload(const struct ixgbe_tx_queue *q, struct pkt_buf *frame, struct tx_plan *plan)
 {
-	if (unlikely(frame->frame_size < ETH_HEADER || frame->size < ETH_HEADER))
-		return IXY_DROP_TX_TOO_SHORT;
-	if (unlikely(frame->frame_size > dev->ixy.mtu + ETH_HEADER + VLAN_TAG ||
-		     frame->segments > PKT_BUF_MAX_SEGMENTS))
-		return IXY_DROP_TX_TOO_LONG;
-	if (unlikely(frame->flags &
-		     (PKT_TX_L4_CSUM | PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO | PKT_TX_VLAN_INSERT)))
-		return IXY_DROP_TX_BAD_OFFLOAD; /* not among this driver's capabilities */
-	if (unlikely(frame->frame_size < ETH_MIN_FRAME && frame->segments == 1)) {
+	if (ixgbe_tx_offload(frame, &plan->context, &plan->command, &plan->olinfo) < 0)
+		plan->drop = IXY_DROP_TX_BAD_OFFLOAD;
+	else
+		plan->new_context = memcmp(&plan->context, &q->context, sizeof(q->context)) != 0;
+}
+
+/* Decide whether and how this frame is sent. May pad it. */
+static void tx_plan(const struct ixgbe_device *dev, const struct ixgbe_tx_queue *q, struct pkt_buf *frame,
+	struct tx_plan *plan)
+{
+	bool tso = frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6);
+	uint32_t longest = dev->ixy.mtu + ETH_HEADER + VLAN_TAG;
+
+	plan->drop = IXY_DROP_COUNT;
+	plan->new_context = false;
+	plan->command = TXD_DTYP_DATA | TXD_CMD_DEXT | TXD_CMD_IFCS;
+	plan->olinfo = frame->frame_size << TXD_OL_PAYLEN_SHIFT; /* without TSO: all bytes of the frame */
+	if (unlikely(frame->frame_size < ETH_HEADER || frame->size < ETH_HEADER)) {
+		plan->drop = IXY_DROP_TX_TOO_SHORT;
+	} else if (unlikely((tso ? frame->csum_start + frame->gso_size : frame->frame_size) > longest ||
+			    frame->segments > PKT_BUF_MAX_SEGMENTS - 1)) {
+		plan->drop = IXY_DROP_TX_TOO_LONG;
+	} else if (frame->flags & TX_OFFLOADS) {
+		tx_plan_offload(q, frame, plan);
+	} else if (unlikely(frame->frame_size < ETH_MIN_FRAME && frame->segments == 1)) {
 		memset(frame->data + frame->size, 0, ETH_MIN_FRAME - frame->size);
 		frame->size = frame->frame_size = ETH_MIN_FRAME;
+		plan->olinfo = ETH_MIN_FRAME << TXD_OL_PAYLEN_SHIFT;
 	}
-	return IXY_DROP_COUNT;
+}
+
+static void tx_write_context(struct ixgbe_tx_queue *q, const struct ixgbe_context *context)
+{
+	volatile union ixgbe_tx_desc *desc = &q->descs[q->next];
+
+	desc->context.vlan_maclen_iplen = htole32(context->vlan_maclen_iplen);
+	desc->context.fcoef_ipsec = 0;
+	desc->context.tucmd = htole32(context->tucmd);
+	desc->context.mss_l4len_idx = htole32(context->mss_l4len_idx);
+	q->context = *context;
+	q->next = (uint16_t)(q->next + 1) & q->mask;
 }
 
 /* Write the descriptors of one frame, for which there is room. */
-static void tx_write(struct ixgbe_tx_queue *q, struct pkt_buf *frame)
+static void tx_write(struct ixgbe_tx_queue *q, struct pkt_buf *frame, const struct tx_plan *plan)
 {
-	uint32_t olinfo = frame->frame_size << TXD_OL_PAYLEN_SHIFT; /* without TSO: all bytes of the frame */
-
+	if (plan->new_context)
+		tx_write_context(q, &plan->context);
 	for (struct pkt_buf *buf = frame; buf; buf = buf->next) {
 		volatile union ixgbe_tx_desc *desc = &q->descs[q->next];
-		uint32_t command = TXD_DTYP_DATA | TXD_CMD_DEXT | TXD_CMD_IFCS | buf->size;
+		uint32_t command = plan->command | buf->size;
 
 		if (!buf->next) {
 			command |= TXD_CMD_EOP;
@@ -97,7 +134,7 @@ static void tx_write(struct ixgbe_tx_queue *q, struct pkt_buf *frame)
 		}
 		desc->read.addr = htole64(pkt_buf_data_iova(buf));
 		desc->read.cmd_type_len = htole32(command);
-		desc->read.olinfo_status = htole32(olinfo); /* DD is clear */
+		desc->read.olinfo_status = htole32(plan->olinfo); /* DD is clear */
 		q->next = (uint16_t)(q->next + 1) & q->mask;
 	}
 }
@@ -126,16 +163,22 @@ uint32_t ixgbe_tx_batch(struct ixy_device *ixy, uint16_t queue, struct pkt_buf *
 	for (n = 0; n < limit; n++) {
 		struct pkt_buf *frame = bufs[n];
 		uint32_t room = (uint32_t)(q->clean - q->next - 1) & q->mask;
-		enum ixy_drop reason = likely(link_up) ? tx_check(dev, frame) : IXY_DROP_TX_LINK_DOWN;
+		struct tx_plan plan;
 
-		if (unlikely(reason != IXY_DROP_COUNT)) {
-			count(&q->stats.drops[reason], 1);
+		if (likely(link_up)) {
+			/* A context may come on top. To be known first: planning TSO changes the headers. */
+			if (frame->segments + !!(frame->flags & TX_OFFLOADS) > room)
+				break;
+			tx_plan(dev, q, frame, &plan);
+		} else {
+			plan.drop = IXY_DROP_TX_LINK_DOWN;
+		}
+		if (unlikely(plan.drop != IXY_DROP_COUNT)) {
+			count(&q->stats.drops[plan.drop], 1);
 			pkt_buf_free(frame);
 			continue;
 		}
-		if (frame->segments > room)
-			break;
-		tx_write(q, frame);
+		tx_write(q, frame, &plan);
 		frames++;
 		bytes += frame->frame_size;
 		since_rs += frame->segments;
@@ -221,6 +264,7 @@ int ixgbe_tx_queue_start(struct ixgbe_device *dev, uint16_t queue)
 	memset((void *)q->descs, 0, (q->mask + 1u) * sizeof(*q->descs));
 	q->next = q->clean = 0;
 	q->rs_head = q->rs_tail = 0;
+	memset(&q->context, 0, sizeof(q->context)); /* a reset forgets it; no valid context is all zero */
 
 	reg_write(dev, TDBAL(queue), (uint32_t)base);
 	reg_write(dev, TDBAH(queue), (uint32_t)(base >> 32));
