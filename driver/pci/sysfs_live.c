@@ -48,7 +48,7 @@ static bool find_address(const char *interface, char *text, size_t size)
 /* The bridge or bond that it is a port of. */
 static bool find_master(int net, const char *interface, char *master, size_t size)
 {
-	char path[64], target[256];
+	char path[sizeof(((struct dirent *)0)->d_name) + 8], target[256];
 	const char *slash;
 	ssize_t length;
 
