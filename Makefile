@@ -127,7 +127,7 @@ units: $(UNITS)
 
 ##   lint        formatting, static analysis, shell scripts, man pages
 SOURCES := $(wildcard driver/*.[ch] driver/*/*.[ch] bridge/*.[ch] netns-tests/*/*.[ch] contrib/*/*.[ch])
-SCRIPTS := .ci/run $(wildcard contrib/*.sh contrib/*/*.sh netns-tests/*.sh)
+SCRIPTS := .ci/run $(wildcard contrib/*.sh contrib/*/*.sh contrib/completions/* netns-tests/*.sh)
 MAN     := $(wildcard contrib/man/*.[1-9])
 TIDY    := $(patsubst %.c,$(BUILD)/tidy/%,$(filter %.c,$(SOURCES)))
 .PHONY: lint lint-run
