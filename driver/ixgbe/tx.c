@@ -167,7 +167,7 @@ uint32_t ixgbe_tx_batch(struct ixy_device *ixy, uint16_t queue, struct pkt_buf *
 
 		if (likely(link_up)) {
 			/* A context may come on top. To be known first: planning TSO changes the headers. */
-			if (frame->segments + !!(frame->flags & TX_OFFLOADS) > room)
+			if (frame->segments + (frame->flags & TX_OFFLOADS ? 1u : 0u) > room)
 				break;
 			tx_plan(dev, q, frame, &plan);
 		} else {
@@ -235,8 +235,7 @@ void ixgbe_tx_queue_free(struct ixgbe_device *dev, uint16_t queue)
 	q->rs = NULL;
 }
 
-/* What is the same for all transmit queues (4.6.8). The arbiter must be off while its inputs change
- * (8.2.3.10.2). */
+/* What is the same for all transmit queues (4.6.8). The arbiter is off while its inputs change (8.2.3.10.2). */
 void ixgbe_tx_setup(struct ixgbe_device *dev)
 {
 	reg_set(dev, HLREG0, HLREG0_TXCRCEN | HLREG0_TXPADEN);
@@ -244,8 +243,7 @@ void ixgbe_tx_setup(struct ixgbe_device *dev)
 	reg_set(dev, RTTDCS, RTTDCS_ARBDIS);
 	reg_write(dev, DTXMXSZRQ, DTXMXSZRQ_MAX);
 	reg_write(dev, TXPBSIZE(0), TXPB_TOTAL_KIB << TXPBSIZE_SHIFT);
-	reg_write(dev, TXPBTHRESH(0),
-		TXPB_TOTAL_KIB - 10); /* KiB; one frame of the longest kind must fit above */
+	reg_write(dev, TXPBTHRESH(0), TXPB_TOTAL_KIB - 10); /* the longest frame must fit above it */
 	for (unsigned i = 1; i < 8; i++) {
 		reg_write(dev, TXPBSIZE(i), 0);
 		reg_write(dev, TXPBTHRESH(i), 0);
