@@ -18,6 +18,7 @@ CFLAGS  ?= -O2 -g
 NL_CFLAGS  := $(shell pkg-config --cflags libnl-3.0 libnl-route-3.0 2>/dev/null)
 NL_LIBS    := $(shell pkg-config --libs libnl-3.0 libnl-route-3.0 2>/dev/null)
 WARN       := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(WERROR),-Werror)
+, := ,
 SANITIZE   := $(if $(SAN),-fsanitize=address$(,)undefined)
 ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -pthread -fno-strict-aliasing $(WARN) -I. -DIXY_VERSION='"$(VERSION)"' \
 	$(NL_CFLAGS) $(if $(SAN),$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=undefined -DIXY_DEBUG) \
@@ -25,7 +26,6 @@ ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -pthread -fno-strict-aliasing $(WARN) -I.
 ALL_LDFLAGS := -pthread $(SANITIZE) $(LDFLAGS)
 # Debian's libev has no .pc file.
 LDLIBS     := $(NL_LIBS) -lev -lm
-, := ,
 
 # Three rooms, three archives; each program is its main.c and the archives below it. A room of tests is
 # programs test_*.c and, for those in namespaces, an archive of what they share.
