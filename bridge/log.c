@@ -1,0 +1,68 @@
+/* Messages to stderr. See log.h. */
+#include "bridge/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static enum ixy_log_level threshold = IXY_LOG_INFO;
+
+static const struct {
+	const char *name;
+	enum ixy_log_level level;
+} levels[] = {
+	{"error", IXY_LOG_ERROR},
+	{"warning", IXY_LOG_WARNING},
+	{"info", IXY_LOG_INFO},
+	{"debug", IXY_LOG_DEBUG},
+};
+
+void log_set_level(enum ixy_log_level level)
+{
+	threshold = level;
+}
+
+bool log_level_parse(const char *name, enum ixy_log_level *level)
+{
+	for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++)
+		if (strcmp(name, levels[i].name) == 0) {
+			*level = levels[i].level;
+			return true;
+		}
+	return false;
+}
+
+/* systemd names the journal's socket in JOURNAL_STREAM; stderr may have been redirected since. */
+static bool stderr_is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat st;
+
+	return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+}
+
+void log_print(enum ixy_log_level level, const char *format, ...)
+{
+	char line[1024];
+	int size;
+	va_list args;
+
+	if (level > threshold)
+		return;
+	size = stderr_is_journal() ? snprintf(line, sizeof(line), "<%d>", level)
+				   : snprintf(line, sizeof(line), "ixy-tapd: ");
+	va_start(args, format);
+	size += vsnprintf(line + size, sizeof(line) - (size_t)size, format, args);
+	va_end(args);
+	if (size > (int)sizeof(line) - 1)
+		size = sizeof(line) - 1;
+	line[size] = '\n';
+	/* Nobody is left to hear that stderr does not take it. */
+	if (write(STDERR_FILENO, line, (size_t)size + 1) < 0)
+		return;
+}

@@ -1,0 +1,512 @@
+/*
+ * ixy-tapd: a NIC driven from userspace becomes an ordinary Linux interface.
+ *
+ * The main thread brings everything up, then sits in its libev loop with what is not the data path: signals,
+ * netlink (mirror.c), the device's housekeeping. A thread a queue pair (worker.c) moves the frames.
+ *
+ * Bring-up, each step undone in reverse order at the end and on failure:
+ *
+ *	signals      from here on a SIGTERM ends the daemon in order
+ *	tap          the interface exists and holds its name, without carrier
+ *	device       the NIC is reset and ready
+ *	pools        DMA memory for what is read from the kernel
+ *	mirror       interface and NIC agree, and follow each other
+ *	workers      frames flow
+ *	persistence  last, so that a failure before leaves no interface behind
+ */
+#include <errno.h>
+#include <ev.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bridge/log.h"
+#include "bridge/mirror.h"
+#include "bridge/netns.h"
+#include "bridge/notify.h"
+#include "bridge/options.h"
+#include "bridge/stats.h"
+#include "bridge/tap.h"
+#include "bridge/worker.h"
+#include "driver/ixy.h"
+
+/* Housekeeping interval: its events come by descriptor, where the device has interrupts; else this finds them. */
+#define DEVICE_INTERVAL_S        0.5
+#define DEVICE_INTERVAL_NO_IRQ_S 0.25
+
+#define FRAME_OVERHEAD (14 + 2 * 4) /* Ethernet header, two VLAN tags */
+#define DEFAULT_RING   512          /* of struct ixy_options */
+
+struct daemon {
+	struct options options;
+	struct ev_loop *loop;
+	struct ev_signal terminate[2], usr1;
+	struct ev_io device_io;
+	struct ev_timer device_timer;
+	struct ev_async gone; /* from a worker: the interface has been deleted */
+	int exit_code;
+	bool ready; /* was, once */
+	uint64_t start_ns;
+
+	int netns; /* -1: the interface is in our own */
+	struct tap *tap;
+	struct ixy_device *dev;
+	uint16_t queues; /* with a pool and a port */
+	struct mempool *pools[IXY_MAX_QUEUES];
+	struct kernel_port *ports[IXY_MAX_QUEUES];
+	struct mirror *mirror;
+	size_t worker_count;
+	struct worker *workers[IXY_MAX_QUEUES];
+	char worker_names[IXY_MAX_QUEUES][16];
+	struct queue_counters counters[IXY_MAX_QUEUES] __attribute__((aligned(128))); /* see stats.h */
+};
+
+static uint64_t clock_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static void end(struct daemon *d, int exit_code)
+{
+	if (d->exit_code == 0)
+		d->exit_code = exit_code;
+	ev_break(d->loop, EVBREAK_ALL);
+}
+
+/* --- signals and counters ----------------------------------------------------------------------------------- */
+
+static void print_report(struct daemon *d)
+{
+	const struct queue_counters *counters[IXY_MAX_QUEUES];
+	static struct report report; /* too much for a stack that need not be large */
+
+	for (int i = 0; i < IXY_MAX_QUEUES; i++)
+		counters[i] = &d->counters[i];
+	report_take(&report, d->dev, counters, d->mirror ? mirror_ifname(d->mirror) : d->options.ifname,
+		d->start_ns, clock_ns());
+	if (d->options.json)
+		report_print_json(&report, stdout);
+	else
+		report_print_text(&report, stdout);
+}
+
+static void on_terminate(struct ev_loop *loop, struct ev_signal *signal, int events)
+{
+	struct daemon *d = signal->data;
+
+	(void)loop;
+	(void)events;
+	log_info("%s: %s, ending", d->options.ifname, strsignal(signal->signum));
+	end(d, 0);
+}
+
+static void on_usr1(struct ev_loop *loop, struct ev_signal *signal, int events)
+{
+	struct daemon *d = signal->data;
+
+	(void)loop;
+	(void)events;
+	ixy_poll_events(d->dev); /* the NIC's own counters as of now */
+	print_report(d);
+}
+
+static void signals_start(struct daemon *d)
+{
+	static const int numbers[] = {SIGTERM, SIGINT};
+
+	for (int i = 0; i < 2; i++) {
+		ev_signal_init(&d->terminate[i], on_terminate, numbers[i]);
+		d->terminate[i].data = d;
+		ev_signal_start(d->loop, &d->terminate[i]);
+	}
+	ev_signal_init(&d->usr1, on_usr1, SIGUSR1);
+	d->usr1.data = d;
+	ev_signal_start(d->loop, &d->usr1);
+	signal(SIGPIPE, SIG_IGN); /* a closed stdout or peer is an error where it is written to */
+}
+
+static void signals_stop(struct daemon *d)
+{
+	ev_signal_stop(d->loop, &d->usr1);
+	for (int i = 2; i-- > 0;)
+		ev_signal_stop(d->loop, &d->terminate[i]);
+}
+
+/* --- the device ---------------------------------------------------------------------------------------------- */
+
+static int exit_code_of(int rc)
+{
+	switch (rc) {
+	case -EACCES:
+	case -EPERM: return EX_NOPERM;
+	case -EINVAL: return EX_CONFIG;
+	default: return EX_UNAVAILABLE;
+	}
+}
+
+/* What the longest frame from the kernel takes, and how many buffers a queue's pool needs so as never to run dry:
+ * the ring full, a burst pending, and the next frame's chain. */
+static uint32_t max_frame(const struct ixy_device *dev)
+{
+	return (uint32_t)ixy_max_mtu(dev) + FRAME_OVERHEAD;
+}
+
+static uint32_t pool_buffers(const struct options *o, uint32_t chain)
+{
+	return (o->ring ? o->ring : DEFAULT_RING) + WORKER_BATCH * chain + chain;
+}
+
+/* Longest MTU of any device this daemon knows, before the device is open and says. */
+#define JUMBO_MTU 9710
+
+static int device_start(struct daemon *d)
+{
+	const struct options *o = &d->options;
+	uint32_t chain = tap_port_buffers(JUMBO_MTU + FRAME_OVERHEAD, PKT_BUF_DATA_SIZE);
+	struct ixy_options options = {
+		.rx_queues = o->queues,
+		.tx_queues = o->queues,
+		.rx_ring = o->ring,
+		.tx_ring = o->ring,
+		.mtu = o->mtu,
+		.force = o->force,
+		.reserve_huge_pages = o->reserve_huge_pages,
+		.no_interrupts = o->poll,
+		.pool_buffers = o->queues * pool_buffers(o, chain),
+	};
+	int rc = ixy_open(o->device, &options, &d->dev);
+
+	if (rc < 0) {
+		log_error("%s", ixy_last_error());
+		return exit_code_of(rc);
+	}
+	if (o->has_mac) {
+		rc = ixy_mac_set(d->dev, o->mac);
+		if (rc < 0) {
+			log_error("%s: %s", o->device, ixy_last_error());
+			ixy_close(d->dev);
+			return exit_code_of(rc);
+		}
+	}
+	return 0;
+}
+
+static int pools_start(struct daemon *d)
+{
+	uint32_t chain = tap_port_buffers(max_frame(d->dev), PKT_BUF_DATA_SIZE);
+
+	for (d->queues = 0; d->queues < d->options.queues; d->queues++) {
+		struct mempool *pool = ixy_mempool_create(d->dev, pool_buffers(&d->options, chain), 0);
+
+		if (!pool) {
+			log_error("%s: %s", d->options.device, ixy_last_error());
+			return exit_code_of(-errno);
+		}
+		d->pools[d->queues] = pool;
+		d->ports[d->queues] = tap_port_bind(d->tap, d->queues, pool, max_frame(d->dev));
+	}
+	return 0;
+}
+
+static void pools_stop(struct daemon *d)
+{
+	while (d->queues > 0) {
+		d->queues--;
+		tap_port_unbind(d->ports[d->queues]);
+		if (ixy_mempool_free(d->pools[d->queues]) < 0)
+			log_warning("%s: queue %u: packet buffers are missing at the end", d->options.ifname,
+				d->queues);
+	}
+}
+
+/* The NIC hangs: stand clear, reset it, go on. Carrier goes and comes back; everything else stays as it was. */
+static void reset_device(struct daemon *d)
+{
+	int rc;
+
+	log_warning("%s: the NIC's transmit queue hangs: resetting it", d->options.device);
+	workers_pause(d->workers, d->worker_count);
+	rc = ixy_reset(d->dev);
+	workers_resume(d->workers, d->worker_count);
+	if (rc < 0) {
+		log_error("%s: the NIC cannot be reset: %s", d->options.device, ixy_last_error());
+		end(d, EX_UNAVAILABLE);
+	}
+}
+
+static void poll_device(struct daemon *d)
+{
+	uint32_t events = ixy_poll_events(d->dev);
+
+	if (events & IXY_EVENT_GONE) {
+		log_error("%s: the device has gone", d->options.device);
+		end(d, EX_UNAVAILABLE);
+		return;
+	}
+	if (events & IXY_EVENT_RESET)
+		reset_device(d);
+	/* Also without an event: a reset may have changed it, and the mirror sees what differs. */
+	mirror_link(d->mirror);
+}
+
+static void on_device_event(struct ev_loop *loop, struct ev_io *io, int events)
+{
+	(void)loop;
+	(void)events;
+	poll_device(io->data);
+}
+
+static void on_device_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+	(void)loop;
+	(void)events;
+	poll_device(timer->data);
+}
+
+static void housekeeping_start(struct daemon *d)
+{
+	int fd = ixy_event_fd(d->dev);
+	double interval = fd >= 0 ? DEVICE_INTERVAL_S : DEVICE_INTERVAL_NO_IRQ_S;
+
+	ev_timer_init(&d->device_timer, on_device_timer, interval, interval);
+	d->device_timer.data = d;
+	ev_timer_start(d->loop, &d->device_timer);
+	ev_io_init(&d->device_io, on_device_event, fd, EV_READ);
+	d->device_io.data = d;
+	if (fd >= 0)
+		ev_io_start(d->loop, &d->device_io);
+}
+
+static void housekeeping_stop(struct daemon *d)
+{
+	ev_io_stop(d->loop, &d->device_io);
+	ev_timer_stop(d->loop, &d->device_timer);
+}
+
+/* --- the interface -------------------------------------------------------------------------------------------- */
+
+static void interface_gone(void *arg)
+{
+	end(arg, EXIT_FAILURE);
+}
+
+/* In a worker's thread. The mirror, in the main thread, says what has happened; this is for the case that not. */
+static void tell_interface_gone(void *arg)
+{
+	struct daemon *d = arg;
+
+	ev_async_send(d->loop, &d->gone);
+}
+
+static void on_interface_gone(struct ev_loop *loop, struct ev_async *async, int events)
+{
+	struct daemon *d = async->data;
+
+	(void)loop;
+	(void)events;
+	log_error("%s: the interface has been deleted", mirror_ifname(d->mirror));
+	end(d, EXIT_FAILURE);
+}
+
+static int interface_start(struct daemon *d)
+{
+	const struct mirror_config config = {
+		.loop = d->loop,
+		.dev = d->dev,
+		.tap = d->tap,
+		.ifname = d->options.ifname,
+		.netns = d->netns,
+		.mtu = d->options.mtu,
+		.multicast = d->options.multicast,
+		.interface_gone = interface_gone,
+		.arg = d,
+	};
+
+	return mirror_start(&config, &d->mirror);
+}
+
+/* --- the workers ---------------------------------------------------------------------------------------------- */
+
+static int start_workers(struct daemon *d)
+{
+	const struct options *o = &d->options;
+
+	ev_async_init(&d->gone, on_interface_gone);
+	d->gone.data = d;
+	ev_async_start(d->loop, &d->gone);
+	for (d->worker_count = 0; d->worker_count < o->queues; d->worker_count++) {
+		size_t i = d->worker_count;
+		struct worker_config config = {
+			.dev = d->dev,
+			.queue = (uint16_t)i,
+			.port = d->ports[i],
+			.counters = &d->counters[i],
+			.name = d->worker_names[i],
+			.cpu = o->cpu_count ? (int)o->cpus[i % o->cpu_count] : -1,
+			.poll = o->poll,
+			.idle_usecs = o->idle_usecs,
+			.interface_gone = tell_interface_gone,
+			.arg = d,
+		};
+		int rc;
+
+		snprintf(d->worker_names[i], sizeof(d->worker_names[i]), "queue-%zu", i);
+		rc = worker_start(&config, &d->workers[i]);
+		if (rc == -EINVAL && config.cpu >= 0) {
+			log_error("--cpu: there is no CPU %d that this program may use; see: nproc, taskset "
+				  "-p $$",
+				config.cpu);
+			return EX_CONFIG;
+		}
+		if (rc < 0) {
+			log_error(
+				"%s: cannot start the thread of queue %zu: %s", o->ifname, i, strerror(-rc));
+			return EXIT_FAILURE;
+		}
+	}
+	return 0;
+}
+
+/* What the kernel has handed over goes out; then the port is shut, and what has come in goes to the kernel. */
+static void stop_workers(struct daemon *d)
+{
+	workers_drain(d->workers, d->worker_count);
+	ixy_set_up(d->dev, false);
+	workers_stop(d->workers, d->worker_count);
+	d->worker_count = 0;
+	ev_async_stop(d->loop, &d->gone);
+}
+
+/* --- life ----------------------------------------------------------------------------------------------------- */
+
+static int make_persistent(struct daemon *d)
+{
+	const struct options *o = &d->options;
+	int rc;
+
+	if (!o->persist)
+		return 0;
+	rc = tap_persist(d->tap, o->has_owner ? o->owner : (uid_t)-1, o->has_group ? o->group : (gid_t)-1);
+	if (rc < 0) {
+		log_error("%s: cannot make the interface persistent: %s: run as root", o->ifname,
+			strerror(-rc));
+		return rc == -EPERM ? EX_NOPERM : EXIT_FAILURE;
+	}
+	return 0;
+}
+
+static void ready(struct daemon *d)
+{
+	const struct ixy_mac mac = ixy_mac_get(d->dev);
+
+	log_info("%s: ready on %s (%s, %u queue%s, MAC %02x:%02x:%02x:%02x:%02x:%02x)", d->options.ifname,
+		ixy_device_name(d->dev), ixy_driver_name(d->dev), d->queues, d->queues == 1 ? "" : "s",
+		mac.addr[0], mac.addr[1], mac.addr[2], mac.addr[3], mac.addr[4], mac.addr[5]);
+	d->ready = true;
+	notify("READY=1");
+}
+
+static int run(struct daemon *d)
+{
+	int rc;
+
+	signals_start(d);
+	d->netns = -1;
+	if (d->options.netns) {
+		d->netns = netns_open(d->options.netns);
+		if (d->netns < 0) {
+			rc = -d->netns;
+			goto stop_signals;
+		}
+	}
+	rc = tap_open(d->options.ifname, d->netns, d->options.queues, &d->tap);
+	if (rc)
+		goto close_netns;
+	rc = device_start(d);
+	if (rc)
+		goto close_tap;
+	rc = pools_start(d);
+	if (rc)
+		goto stop_pools;
+	rc = interface_start(d);
+	if (rc)
+		goto stop_pools;
+	housekeeping_start(d);
+	rc = start_workers(d);
+	if (rc)
+		goto stop_workers;
+	rc = make_persistent(d);
+	if (rc)
+		goto stop_workers;
+
+	ready(d);
+	if (d->exit_code == 0) /* else the interface went while we came up */
+		ev_run(d->loop, 0);
+	notify("STOPPING=1");
+	rc = d->exit_code;
+
+stop_workers:
+	stop_workers(d);
+	housekeeping_stop(d);
+	if (d->ready) {
+		ixy_poll_events(d->dev); /* for the NIC's last counts */
+		print_report(d);
+	}
+	mirror_stop(d->mirror);
+stop_pools:
+	ixy_stop(d->dev);
+	pools_stop(d);
+	ixy_close(d->dev);
+close_tap:
+	tap_close(d->tap);
+close_netns:
+	if (d->netns >= 0)
+		close(d->netns);
+stop_signals:
+	signals_stop(d);
+	return rc;
+}
+
+static void library_log(enum ixy_log_level level, const char *text)
+{
+	log_print(level, "%s", text);
+}
+
+int main(int argc, char *argv[])
+{
+	static struct daemon d;
+	char error[256];
+	int rc = options_parse(argc, argv, &d.options, error, sizeof(error));
+
+	if (rc) {
+		log_error("%s", error);
+		return rc;
+	}
+	if (d.options.help) {
+		options_print_help(stdout);
+		return 0;
+	}
+	if (d.options.version) {
+		puts("ixy-tapd " IXY_VERSION);
+		return 0;
+	}
+	log_set_level(d.options.log_level);
+	ixy_set_log(library_log);
+	/* Not the default loop: that one reaps every child process, and the library's children are its own. */
+	d.loop = ev_loop_new(EVFLAG_AUTO);
+	if (!d.loop) {
+		log_error("cannot make an event loop: %m");
+		return EXIT_FAILURE;
+	}
+	d.start_ns = clock_ns();
+	rc = run(&d);
+	ev_loop_destroy(d.loop);
+	return rc;
+}

@@ -1,0 +1,52 @@
+/*
+ * The mirror: what a user does to the interface reaches the NIC, and what happens to the NIC's cable shows on the
+ * interface.
+ *
+ *	ip link set ixy0 up/down        port on, off (laser)
+ *	ip link set ixy0 mtu N          frame length; what the NIC cannot do is set back
+ *	ip link set ixy0 address ...    receive address
+ *	promiscuity, of any origin      promiscuous reception
+ *	multicast                       all of it, or the joined groups (enum multicast_policy)
+ *	cable, speed of the link        carrier, `ethtool ixy0`
+ *
+ * Runs in the main thread's loop.
+ */
+#ifndef BRIDGE_MIRROR_H
+#define BRIDGE_MIRROR_H
+
+#include <ev.h>
+#include <stdint.h>
+
+#include "bridge/options.h"
+#include "bridge/tap.h"
+#include "driver/ixy.h"
+
+struct mirror;
+
+struct mirror_config {
+	struct ev_loop *loop;
+	struct ixy_device *dev;
+	struct tap *tap;
+	const char *ifname;
+	int netns;    /* where the interface is; a descriptor, -1: the current namespace */
+	uint16_t mtu; /* what interface and device begin with; 0: what the interface has */
+	enum multicast_policy multicast;
+	/* Called when the interface has been deleted, or cannot be followed any more. */
+	void (*interface_gone)(void *arg);
+	void *arg;
+};
+
+/*
+ * Give the interface the device's MAC address, agree on the MTU, and follow both from here on. config is copied.
+ * Returns 0, or the exit code that fits, having logged why.
+ */
+int mirror_start(const struct mirror_config *config, struct mirror **mirror);
+void mirror_stop(struct mirror *mirror); /* NULL is allowed */
+
+/* The device's link may have changed (IXY_EVENT_LINK, reset): show its state on the interface. */
+void mirror_link(struct mirror *mirror);
+
+/* The interface's present name; users may change it. Valid until the loop runs again. */
+const char *mirror_ifname(const struct mirror *mirror);
+
+#endif

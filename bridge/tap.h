@@ -1,0 +1,51 @@
+/* The tap interface: made, attached to, set up and removed; and its queues, each a kernel_port. */
+#ifndef BRIDGE_TAP_H
+#define BRIDGE_TAP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "bridge/kernel_port.h"
+
+struct tap;
+
+/*
+ * Make interface `name` in namespace netns (a descriptor, -1: the current one) with so many queues, or attach to
+ * it where it exists as a persistent tap that nobody uses. It has no carrier yet.
+ * Returns 0, or the exit code that fits, having logged why.
+ */
+int tap_open(const char *name, int netns, uint16_t queues, struct tap **tap);
+
+/* Close all queues. The interface goes with the last queue, unless persistent. */
+void tap_close(struct tap *tap);
+
+/* True if the interface was there before. */
+bool tap_attached(const struct tap *tap);
+
+/*
+ * Keep the interface after tap_close(), for owner and group (-1: nobody but root) to attach to again.
+ * 0 or a negative errno.
+ */
+int tap_persist(struct tap *tap, uid_t owner, gid_t group);
+
+/* What the interface shows as its cable's state: NO-CARRIER or LOWER_UP. 0 or a negative errno. */
+int tap_set_carrier(struct tap *tap, bool on);
+
+/*
+ * A descriptor of the namespace that the interface is in now, which the caller closes; its present name goes
+ * to name. -ENODEV when it has been deleted, or another negative errno.
+ */
+int tap_find(struct tap *tap, char name[16]);
+
+/*
+ * Let queue use pool, for frames of up to max_frame bytes; and take its buffers back to pool, which the caller
+ * then may free. The thread of the queue is the pool's too.
+ */
+struct kernel_port *tap_port_bind(struct tap *tap, uint16_t queue, struct mempool *pool, uint32_t max_frame);
+void tap_port_unbind(struct kernel_port *port);
+
+/* Buffers of data_size bytes that one frame of max_frame bytes takes, and that a port holds ready. */
+uint32_t tap_port_buffers(uint32_t max_frame, uint32_t data_size);
+
+#endif
