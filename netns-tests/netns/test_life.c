@@ -1,0 +1,359 @@
+/*
+ * Lives of the programs: killed and started again, several at once, an interface that stays, namespaces, owners,
+ * counters on demand, and doing nothing when there is nothing to do.
+ */
+#include "rig.h"
+
+#include <ctype.h>
+#include <signal.h>
+#include <unistd.h>
+
+#define END_SECONDS 10
+
+static void soft_device(const struct rig *rig, char device[128])
+{
+	snprintf(device, 128, "soft:d0,control=%s", rig->control);
+}
+
+static struct process *start_traffic(struct rig *rig)
+{
+	return process_start("traffic", rig->peer, "exec ping -nqf -s 1000 %s", rig->v4_host);
+}
+
+/* --- killed --------------------------------------------------------------------------------------------------- */
+
+static void a_daemon_killed_with_kill_9_takes_its_software_nic_along_and_can_be_started_again(void **state)
+{
+	struct rig *rig = *state;
+
+	for (unsigned round = 0; round < 3; round++) {
+		pid_t softnic;
+
+		rig_start(rig, "");
+		softnic = process_child(rig->tapd->pid, "ixy-softnic");
+		assert_int_not_equal(softnic, 0);
+		start_traffic(rig);
+		kill(rig->tapd->pid, SIGKILL);
+		assert_int_equal(process_wait(rig->tapd, END_SECONDS), STATUS_SIGNAL + SIGKILL);
+		assert_soon(END_SECONDS, !process_exists(softnic));
+		assert_soon(END_SECONDS, !link_exists(rig->host, "ixy0"));
+	}
+	rig_start(rig, "");
+	rig_finish(rig);
+}
+
+static void a_software_nic_outlives_daemons_killed_under_traffic(void **state)
+{
+	struct rig *rig = *state;
+	char device[128];
+
+	rig_start_vfio_user(rig, "--queues 2");
+	snprintf(device, sizeof(device), "vfio-user:%s", rig_socket(0));
+	for (unsigned round = 0; round < 3; round++) {
+		start_traffic(rig);
+		kill(rig->tapd->pid, SIGKILL);
+		assert_int_equal(process_wait(rig->tapd, END_SECONDS), STATUS_SIGNAL + SIGKILL);
+		rig_start_tapd(rig, round & 1 ? "--queues 2" : "--poll", device);
+		rig_addresses(rig);
+		rig_await_ping(rig);
+	}
+	rig_finish(rig);
+}
+
+static void a_daemon_whose_software_nic_is_killed_says_so_and_ends(void **state)
+{
+	struct rig *rig = *state;
+
+	for (int own = 0; own < 2; own++) {
+		int status;
+
+		if (own) {
+			rig_start(rig, "");
+			kill(process_child(rig->tapd->pid, "ixy-softnic"), SIGKILL);
+		} else {
+			rig_start_vfio_user(rig, "");
+			process_kill(rig->softnic);
+			rig->softnic = NULL;
+		}
+		status = process_wait(rig->tapd, END_SECONDS);
+		process_assert_sane(rig->tapd);
+		if (status != 69 && status != 1)
+			fail_msg("ended with %d:\n%s", status, process_stderr(rig->tapd));
+		assert_non_null(strstr(process_stderr(rig->tapd), own ? "soft:d0" : "vfio-user:"));
+		assert_false(link_exists(rig->host, "ixy0"));
+	}
+}
+
+static void a_daemon_whose_interface_is_deleted_says_so_and_ends(void **state)
+{
+	struct rig *rig = *state;
+	int status;
+
+	rig_start(rig, "");
+	command_ok(rig->host, "ip link del ixy0");
+	status = process_wait(rig->tapd, END_SECONDS);
+	process_assert_sane(rig->tapd);
+	assert_int_equal(status, 1);
+	assert_non_null(strstr(process_stderr(rig->tapd), "ixy0"));
+}
+
+static void sigterm_and_sigint_end_it_in_order_under_traffic(void **state)
+{
+	struct rig *rig = *state;
+
+	for (int interrupt = 0; interrupt < 2; interrupt++) {
+		rig_start(rig, "--queues 2");
+		start_traffic(rig);
+		assert_soon(5, tapd_number(rig->tapd, ".rx.frames") > 100);
+		kill(rig->tapd->pid, interrupt ? SIGINT : SIGTERM);
+		assert_int_equal(process_wait(rig->tapd, END_SECONDS), 0);
+		process_assert_sane(rig->tapd);
+		assert_false(link_exists(rig->host, "ixy0"));
+		/* What it prints at its end are the final counters. */
+		assert_true(tapd_last_number(rig->tapd, ".rx.frames") > 100);
+	}
+}
+
+/* --- several ---------------------------------------------------------------------------------------------------- */
+
+static void two_daemons_with_a_software_nic_each_do_not_disturb_each_other(void **state)
+{
+	struct rig *rig = *state;
+	struct process *second;
+
+	rig_cable(rig->peer, "p1", rig->host, "d1");
+	command_ok(rig->peer, "ip addr add 10.199.1.1/24 dev p1");
+	rig_start(rig, "");
+	second = tapd_start(rig->host, "--json soft:d1,control=%s/second ixy1", commands_folder());
+	tapd_await_ready(second);
+	command_ok(rig->host, "ip addr add 10.199.1.2/24 dev ixy1 && ip link set ixy1 up");
+	assert_soon(10, command(rig->host, "ping -nqc1 -W1 10.199.1.1") == 0);
+	assert_true(rig_ping(rig));
+	/* One ends, the other stays. */
+	tapd_assert_stops(second);
+	assert_false(link_exists(rig->host, "ixy1"));
+	assert_true(rig_ping(rig));
+	rig_finish(rig);
+}
+
+static void two_daemons_on_one_software_nic_talk_over_the_cable_between_its_ports(void **state)
+{
+	struct rig *rig = *state;
+	struct process *far;
+	char ports[256], device[128];
+	size_t used;
+
+	/* No veth in it: ixy0 here, ixy1 there. */
+	used = (size_t)snprintf(ports, sizeof(ports), "%s=cable ", rig_socket(0));
+	snprintf(ports + used, sizeof(ports) - used, "%s=cable", rig_socket(1));
+	rig_start_softnic(rig, ports);
+	snprintf(device, sizeof(device), "vfio-user:%s", rig_socket(0));
+	rig_start_tapd(rig, "--queues 2", device);
+	far = tapd_start(rig->peer, "--json vfio-user:%s ixy1", rig_socket(1));
+	tapd_await_ready(far);
+	command_ok(rig->host, "ip addr add 10.199.2.1/24 dev ixy0 && ip link set ixy0 up");
+	command_ok(rig->peer, "ip addr add 10.199.2.2/24 dev ixy1 && ip link set ixy1 up");
+	assert_soon(10, command(rig->host, "ping -nqc1 -W1 10.199.2.2") == 0);
+	command_ok(rig->host, "ping -nqc20 -i0.01 -s 20000 -W5 10.199.2.2");
+	command_ok(rig->peer, "ping -nqc20 -i0.01 -s 20000 -W5 10.199.2.1");
+
+	/* A cable has two ends, and a laser switched off at one is dark at the other. */
+	rig_ctl(rig, "link 0 out");
+	assert_soon(5, !link_carrier(rig->host, "ixy0") && !link_carrier(rig->peer, "ixy1"));
+	rig_ctl(rig, "link 0 in");
+	assert_soon(5, link_carrier(rig->host, "ixy0") && link_carrier(rig->peer, "ixy1"));
+	command_ok(rig->peer, "ip link set ixy1 down");
+	assert_soon(5, !link_carrier(rig->host, "ixy0"));
+	command_ok(rig->peer, "ip link set ixy1 up");
+	assert_soon(10, command(rig->host, "ping -nqc1 -W1 10.199.2.2") == 0);
+
+	assert_int_equal(rig_violations(rig, 1), 0);
+	tapd_assert_conserved(far);
+	tapd_assert_stops(far);
+	assert_soon(5, !link_carrier(rig->host, "ixy0"));
+	rig_finish(rig);
+}
+
+/* --- options ---------------------------------------------------------------------------------------------------- */
+
+static void with_persist_the_interface_keeps_its_index_and_addresses_over_restarts(void **state)
+{
+	struct rig *rig = *state;
+	unsigned index;
+	char device[128];
+
+	soft_device(rig, device);
+	rig_start(rig, "--persist");
+	index = link_index(rig->host, "ixy0");
+	for (unsigned round = 0; round < 3; round++) {
+		if (round == 1)
+			process_kill(rig->tapd);
+		else
+			tapd_assert_stops(rig->tapd);
+		assert_true(link_exists(rig->host, "ixy0"));
+		assert_soon(5, !link_carrier(rig->host, "ixy0"));
+		assert_non_null(strstr(command_ok(rig->host, "ip -4 addr show ixy0"), rig->v4_host));
+		rig_start_tapd(rig, "--persist", device);
+		assert_int_equal(link_index(rig->host, "ixy0"), index);
+		/* Neither up nor an address again: all of it has stayed. */
+		rig_await_ping(rig);
+	}
+	assert_int_equal(rig_violations(rig, 0), 0);
+	tapd_assert_conserved(rig->tapd);
+	tapd_assert_stops(rig->tapd);
+	assert_true(link_exists(rig->host, "ixy0"));
+	command_ok(rig->host, "ip link del ixy0");
+}
+
+static void a_persistent_interface_is_made_for_its_owner_and_group(void **state)
+{
+	struct rig *rig = *state;
+
+	rig_start(rig, "--persist --owner nobody --group nogroup");
+	const char *shown = command_ok(rig->host, "ip -d -o link show ixy0");
+	assert_non_null(strstr(shown, "user nobody"));
+	assert_non_null(strstr(shown, "group nogroup"));
+	tapd_assert_stops(rig->tapd);
+	command_ok(rig->host, "ip link del ixy0");
+}
+
+static void with_netns_the_interface_appears_in_that_namespace(void **state)
+{
+	struct rig *rig = *state;
+	char device[128], inner[32], options[128];
+
+	soft_device(rig, device);
+	rig_namespace("inner", inner);
+	for (int by_path = 0; by_path < 2; by_path++) {
+		snprintf(options, sizeof(options), "--netns %s%s", by_path ? "/run/netns/" : "", inner);
+		rig_start_tapd(rig, options, device);
+		assert_false(link_exists(rig->host, "ixy0"));
+		assert_true(link_exists(inner, "ixy0"));
+		command_ok(rig->peer, "ip addr replace %s/24 dev p0", rig->v4_peer);
+		command_ok(inner, "ip addr add %s/24 dev ixy0 && ip link set ixy0 up", rig->v4_host);
+		assert_soon(10, command(inner, "ping -nqc1 -W1 %s", rig->v4_peer) == 0);
+		/* The mirror works across the border, too. */
+		command_ok(inner, "ip link set ixy0 mtu 4000");
+		assert_soon(5, rig_peek(rig, 0x4268) >> 16 == 4018);
+		assert_int_equal(rig_violations(rig, 0), 0);
+		tapd_assert_conserved(rig->tapd);
+		tapd_assert_stops(rig->tapd);
+		assert_false(link_exists(inner, "ixy0"));
+	}
+}
+
+static void with_mac_the_interface_and_the_nic_have_that_address(void **state)
+{
+	static const uint8_t wanted[6] = {0x02, 0x00, 0x5E, 0x10, 0x20, 0x30};
+	struct rig *rig = *state;
+	uint8_t mac[6];
+
+	rig_start(rig, "--mac 02:00:5e:10:20:30");
+	link_mac(rig->host, "ixy0", mac);
+	assert_memory_equal(mac, wanted, 6);
+	assert_int_equal(rig_peek(rig, 0xA200), 0x105E0002);
+	assert_int_equal(rig_peek(rig, 0xA204), 0x80003020);
+	assert_non_null(strstr(process_stderr(rig->tapd), "02:00:5e:10:20:30"));
+	rig_finish(rig);
+}
+
+static void sigusr1_prints_the_counters_as_json_or_as_text(void **state)
+{
+	struct rig *rig = *state;
+	struct process *text;
+	char device[128];
+
+	rig_start(rig, "--queues 2");
+	assert_true(tapd_number(rig->tapd, ".nic.rx_frames") > 0);
+	assert_int_equal(tapd_number(rig->tapd, ".queues | length"), 2);
+	assert_int_equal(tapd_number(rig->tapd, ".link.speed"), 10000);
+	assert_int_equal(tapd_number(rig->tapd, ".mtu"), 1500);
+	assert_int_equal(tapd_number(rig->tapd, ".resets"), 0);
+	/* Every reason is there, and the sums are those of the queues. */
+	assert_true(tapd_number(rig->tapd, ".drops | length") >= 17);
+	assert_int_equal(tapd_last_number(rig->tapd, ".rx.frames"),
+		tapd_last_number(rig->tapd, "[.queues[].rx.frames] | add"));
+	assert_int_equal(tapd_last_number(rig->tapd, ".tx.bytes"),
+		tapd_last_number(rig->tapd, "[.queues[].tx.bytes] | add"));
+	assert_int_equal(
+		tapd_last_number(rig->tapd,
+			"[.device, .ifname, .driver, .mac] == [\"soft:d0,control=%s\", \"ixy0\", \"ixgbe\", "
+			".mac] | if . then 1 else 0 end",
+			rig->control),
+		1);
+	rig_finish(rig);
+
+	soft_device(rig, device);
+	text = tapd_start(rig->host, "%s ixy0", device);
+	tapd_await_ready(text);
+	kill(text->pid, SIGUSR1);
+	assert_soon(5, strstr(process_stdout(text), "rx") != NULL);
+	assert_null(strchr(process_stdout(text), '{'));
+	tapd_assert_stops(text);
+}
+
+/* --- idle ---------------------------------------------------------------------------------------------------------- */
+
+/* Share of one core, in per cent, over a second. */
+static unsigned cpu_percent(pid_t pid)
+{
+	int64_t start = now_ms();
+	uint64_t before = process_ticks(pid), ticks;
+
+	assert_soon(3, now_ms() - start >= 1000);
+	ticks = process_ticks(pid) - before;
+	return (unsigned)(ticks * 100000 / (uint64_t)sysconf(_SC_CLK_TCK) / (uint64_t)(now_ms() - start));
+}
+
+/* Far from a busy loop is all that is claimed here: a figure belongs to the bench. */
+static void idle_programs_do_not_spin(void **state)
+{
+	struct rig *rig = *state;
+
+	rig_start_vfio_user(rig, "--queues 4");
+	assert_in_range(cpu_percent(rig->tapd->pid), 0, 50);
+	assert_in_range(cpu_percent(rig->softnic->pid), 0, 50);
+	/* Nor without a carrier, nor when down. */
+	command_ok(rig->peer, "ip link set p0 down");
+	assert_soon(5, !link_carrier(rig->host, "ixy0"));
+	assert_in_range(cpu_percent(rig->tapd->pid), 0, 50);
+	assert_in_range(cpu_percent(rig->softnic->pid), 0, 50);
+	command_ok(rig->host, "ip link set ixy0 down");
+	assert_in_range(cpu_percent(rig->tapd->pid), 0, 50);
+	command_ok(rig->peer, "ip link set p0 up");
+	rig_addresses(rig);
+	rig_await_ping(rig);
+	rig_finish(rig);
+}
+
+static void with_poll_traffic_flows_and_no_queue_sleeps(void **state)
+{
+	struct rig *rig = *state;
+
+	rig_start(rig, "--poll");
+	command_ok(rig->host, "ping -nqc100 -i0.002 -W5 %s", rig->v4_peer);
+	assert_int_equal(tapd_number(rig->tapd, "[.queues[].sleeps] | add"), 0);
+	rig_finish(rig);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RIG_TEST(a_daemon_killed_with_kill_9_takes_its_software_nic_along_and_can_be_started_again),
+		RIG_TEST(a_software_nic_outlives_daemons_killed_under_traffic),
+		RIG_TEST(a_daemon_whose_software_nic_is_killed_says_so_and_ends),
+		RIG_TEST(a_daemon_whose_interface_is_deleted_says_so_and_ends),
+		RIG_TEST(sigterm_and_sigint_end_it_in_order_under_traffic),
+		RIG_TEST(two_daemons_with_a_software_nic_each_do_not_disturb_each_other),
+		RIG_TEST(two_daemons_on_one_software_nic_talk_over_the_cable_between_its_ports),
+		RIG_TEST(with_persist_the_interface_keeps_its_index_and_addresses_over_restarts),
+		RIG_TEST(a_persistent_interface_is_made_for_its_owner_and_group),
+		RIG_TEST(with_netns_the_interface_appears_in_that_namespace),
+		RIG_TEST(with_mac_the_interface_and_the_nic_have_that_address),
+		RIG_TEST(sigusr1_prints_the_counters_as_json_or_as_text),
+		RIG_TEST(idle_programs_do_not_spin),
+		RIG_TEST(with_poll_traffic_flows_and_no_queue_sleeps),
+	};
+
+	return rig_main("netns: lives of the programs", tests);
+}
