@@ -58,7 +58,7 @@ struct vfio_server {
 
 	/* MSI-X: an eventfd a vector (-1: none), and SET_IRQS' own mask. */
 	int irq_fds[NIC_MSIX_VECTORS];
-	uint64_t irq_masked, irq_pending;
+	uint64_t irq_masked;
 };
 
 /*

@@ -271,18 +271,26 @@ static int get_irq_info(struct vfio_server *server)
 	return 0;
 }
 
+/*
+ * The client hands over eventfds instead of writing the MSI-X table; its masks, and holding what is pending
+ * behind them, are the table's all the same (msix.c).
+ */
+static void update_vectors(struct vfio_server *server)
+{
+	uint64_t vectors = 0;
+	for (unsigned vector = 0; vector < NIC_MSIX_VECTORS; vector++)
+		if (server->irq_fds[vector] >= 0)
+			vectors |= UINT64_C(1) << vector;
+	nic_msix_enable(server->nic, vectors & ~server->irq_masked);
+}
+
 void vfio_server_raise(void *context, unsigned vector)
 {
-	struct vfio_server *server = context;
+	const struct vfio_server *server = context;
 	const uint64_t one = 1;
-	if (vector >= NIC_MSIX_VECTORS)
-		return;
-	if (server->irq_masked >> vector & 1) {
-		server->irq_pending |= UINT64_C(1) << vector;
-		return;
-	}
 	/* A full counter means that the interrupt is already pending; other failures are the client's doing. */
-	if (server->irq_fds[vector] >= 0 && write(server->irq_fds[vector], &one, sizeof one) < 0)
+	if (vector < NIC_MSIX_VECTORS && server->irq_fds[vector] >= 0 &&
+		write(server->irq_fds[vector], &one, sizeof one) < 0)
 		softnic_debug("%s: vector %u: %s", server->name, vector, strerror(errno));
 }
 
@@ -297,7 +305,7 @@ void vfio_server_irqs_reset(struct vfio_server *server)
 {
 	for (uint32_t vector = 0; vector < NIC_MSIX_VECTORS; vector++)
 		set_irq_fd(server, vector, -1);
-	server->irq_masked = server->irq_pending = 0;
+	server->irq_masked = 0;
 }
 
 /* Eventfds for vectors start ..., or with no descriptors at all: take theirs away. */
@@ -315,21 +323,28 @@ static int set_irq_fds(struct vfio_server *server, uint32_t start, uint32_t coun
 		}
 		set_irq_fd(server, start + i, fd);
 	}
+	update_vectors(server);
 	return 0;
 }
 
-static void set_irq_mask(struct vfio_server *server, uint32_t vector, bool masked)
+/* Trigger, mask or unmask those of count vectors that chosen has a true byte for; NULL: all. */
+static int act_on_vectors(
+	struct vfio_server *server, uint32_t action, uint32_t start, uint32_t count, const uint8_t *chosen)
 {
-	uint64_t bit = UINT64_C(1) << vector;
-	if (masked) {
-		server->irq_masked |= bit;
-		return;
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t bit = UINT64_C(1) << (start + i);
+		if (chosen && !chosen[i])
+			continue;
+		if (action == VFIO_IRQ_SET_ACTION_TRIGGER)
+			vfio_server_raise(server, start + i);
+		else if (action == VFIO_IRQ_SET_ACTION_MASK)
+			server->irq_masked |= bit;
+		else
+			server->irq_masked &= ~bit;
 	}
-	server->irq_masked &= ~bit;
-	if (server->irq_pending & bit) {
-		server->irq_pending &= ~bit;
-		vfio_server_raise(server, vector);
-	}
+	if (action != VFIO_IRQ_SET_ACTION_TRIGGER)
+		update_vectors(server);
+	return 0;
 }
 
 static int set_irqs(struct vfio_server *server)
@@ -349,27 +364,17 @@ static int set_irqs(struct vfio_server *server)
 		if (start || data != VFIO_IRQ_SET_DATA_NONE || action != VFIO_IRQ_SET_ACTION_TRIGGER)
 			return -EINVAL;
 		vfio_server_irqs_reset(server);
+		update_vectors(server);
 		return 0;
 	}
 	if (start >= NIC_MSIX_VECTORS || count > NIC_MSIX_VECTORS - start)
 		return -EINVAL;
 	if (data == VFIO_IRQ_SET_DATA_EVENTFD)
 		return action == VFIO_IRQ_SET_ACTION_TRIGGER ? set_irq_fds(server, start, count) : -ENOTSUP;
-	const uint8_t *chosen = NULL; /* a byte each: whether the vector is meant */
-	if (data == VFIO_IRQ_SET_DATA_BOOL) {
-		if (payload_size(server) - sizeof *set < count)
-			return -EINVAL;
-		chosen = set->data;
-	}
-	for (uint32_t i = 0; i < count; i++) {
-		if (chosen && !chosen[i])
-			continue;
-		if (action == VFIO_IRQ_SET_ACTION_TRIGGER)
-			vfio_server_raise(server, start + i);
-		else
-			set_irq_mask(server, start + i, action == VFIO_IRQ_SET_ACTION_MASK);
-	}
-	return 0;
+	if (data == VFIO_IRQ_SET_DATA_BOOL && payload_size(server) - sizeof *set < count)
+		return -EINVAL;
+	return act_on_vectors(
+		server, action, start, count, data == VFIO_IRQ_SET_DATA_BOOL ? set->data : NULL);
 }
 
 /* --- region access --------------------------------------------------------------------------------------------- */

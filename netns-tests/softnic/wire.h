@@ -22,6 +22,7 @@
 struct wire {
 	const struct wire_ops *ops;
 	struct nic *nic; /* whose frames */
+	bool tx_pending; /* frames that could not be sent yet: flush again before sleeping */
 	uint64_t rx_frames, tx_frames, tx_dropped, rx_dropped;
 };
 

@@ -1,0 +1,153 @@
+/*
+ * One thread, and the decision it takes again and again: poll, or sleep.
+ *
+ * While frames move, all ports are polled in bursts and libev is entered now and then without blocking, for
+ * messages and control. After a short quiet the loop sleeps in libev until a frame, a message, a doorbell's
+ * eventfd or a moderated interrupt ends it. Nothing periodic runs while it sleeps.
+ *
+ * Doorbells are plain stores into shared memory, so going to sleep takes care: the servers first tell their
+ * clients that doorbells need the eventfd from now on, then, behind a full fence, the tails are looked at once
+ * more. Either the client's store is seen by that look, or the client sees the word and writes the eventfd. A
+ * client that was given no eventfd is polled in small sleeps instead.
+ */
+#include "port.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "log.h"
+
+#define BURST       64  /* frames a port and direction in one turn */
+#define QUIET_US    20  /* without a frame before sleeping: about what falling asleep and waking up costs */
+#define SERVE_TURNS 8   /* busy turns between two looks at messages */
+#define SILENT_US   100 /* between two looks at doorbells that nobody rings */
+
+struct poll_loop {
+	struct ports *ports;
+	struct ev_loop *ev;
+	int timer_fd; /* libev's own timers count in milliseconds under epoll */
+	struct ev_io timer;
+};
+
+/* One turn over all ports. Returns the work done. */
+static unsigned poll_ports(struct poll_loop *loop, int64_t now_us)
+{
+	unsigned done = 0;
+	for (unsigned i = 0; i < loop->ports->count; i++) {
+		struct port *port = &loop->ports->port[i];
+		const struct wire_ops *ops = port->wire->ops;
+		done += nic_tx_poll(port->nic, BURST);
+		ops->flush(port->wire);
+		done += port->wire->tx_pending;
+		unsigned received = ops->poll(port->wire, BURST);
+		if (received)
+			nic_receive_flush(port->nic);
+		done += received;
+		nic_irq_poll(port->nic, now_us);
+	}
+	return done;
+}
+
+static bool hung_up(const struct ports *ports)
+{
+	for (unsigned i = 0; i < ports->count; i++)
+		if (ports->port[i].server->hung_up)
+			return true;
+	return false;
+}
+
+/* Messages, control, signals, whatever libev has. Registers may have been stored to meanwhile, too. */
+static void serve(struct poll_loop *loop, int flags)
+{
+	ev_run(loop->ev, flags);
+	for (unsigned i = 0; i < loop->ports->count; i++)
+		nic_scan_mapped(loop->ports->port[i].nic);
+}
+
+static bool transmit_enabled(const struct nic *nic)
+{
+	for (unsigned queue = 0; queue < NIC_QUEUES; queue++)
+		if (nic->txq[queue].enabled)
+			return true;
+	return false;
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
+/* What a port still has to do: 0 something right now, positive: in so many microseconds, -1: nothing. */
+static int64_t port_due(struct port *port)
+{
+	nic_scan_mapped(port->nic);
+	if (nic_tx_work(port->nic) || port->wire->tx_pending)
+		return 0;
+	int64_t due = nic_irq_poll(port->nic, nic_now_us());
+	if (vfio_server_silent(port->server) && transmit_enabled(port->nic))
+		due = sooner(due, SILENT_US);
+	return due;
+}
+
+static void set_timer(struct poll_loop *loop, int64_t us)
+{
+	struct itimerspec spec = {.it_value = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000}};
+	timerfd_settime(loop->timer_fd, 0, &spec, NULL);
+}
+
+static void on_timer(struct ev_loop *ev, struct ev_io *watcher, int events)
+{
+	(void)ev;
+	(void)events;
+	uint64_t count;
+	if (read(watcher->fd, &count, sizeof count) < 0 && errno != EAGAIN)
+		softnic_error("timer: %s", strerror(errno));
+}
+
+static void sleep_until_work(struct poll_loop *loop)
+{
+	int64_t due = -1;
+	for (unsigned i = 0; i < loop->ports->count; i++)
+		vfio_server_sleep(loop->ports->port[i].server);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	for (unsigned i = 0; i < loop->ports->count; i++)
+		due = sooner(due, port_due(&loop->ports->port[i]));
+
+	if (due > 0)
+		set_timer(loop, due);
+	serve(loop, due == 0 ? EVRUN_NOWAIT : EVRUN_ONCE);
+	if (due > 0)
+		set_timer(loop, 0);
+	for (unsigned i = 0; i < loop->ports->count; i++)
+		vfio_server_wake(loop->ports->port[i].server);
+}
+
+int poll_loop_run(struct ports *ports, struct ev_loop *ev)
+{
+	struct poll_loop loop = {.ports = ports, .ev = ev};
+	loop.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (loop.timer_fd < 0)
+		return -errno;
+	ev_io_init(&loop.timer, on_timer, loop.timer_fd, EV_READ);
+	ev_io_start(ev, &loop.timer);
+
+	int64_t busy_us = nic_now_us();
+	for (unsigned turn = 0; !ports->stop && !hung_up(ports); turn++) {
+		int64_t now_us = nic_now_us();
+		if (poll_ports(&loop, now_us)) {
+			busy_us = now_us;
+			if (turn % SERVE_TURNS == 0)
+				serve(&loop, EVRUN_NOWAIT);
+		} else if (now_us - busy_us < QUIET_US) {
+			serve(&loop, EVRUN_NOWAIT);
+		} else {
+			sleep_until_work(&loop);
+			busy_us = nic_now_us();
+		}
+	}
+	ev_io_stop(ev, &loop.timer);
+	close(loop.timer_fd);
+	return 0;
+}
