@@ -168,6 +168,11 @@
 #define   RAH_AV         BIT(31) /* address valid */
 #define MPSAR(n)         (0x0A600 + 4 * (n)) /* n 0..255 */
 #define PSRTYPE(n)       (0x0EA00 + 4 * (n)) /* n 0..63; 0..15 also at 0x5480 */
+#define   PSRTYPE_TCP    BIT(4) /* headers up to which a frame is split */
+#define   PSRTYPE_UDP    BIT(5)
+#define   PSRTYPE_IPV4   BIT(8)
+#define   PSRTYPE_IPV6   BIT(9)
+#define   PSRTYPE_L2     BIT(12)
 #define PSRTYPE_LEGACY(n) (0x05480 + 4 * (n))
 #define VFTA(n)          (0x0A000 + 4 * (n)) /* n 0..127 */
 #define PFUTA(n)         (0x0F400 + 4 * (n)) /* n 0..127 */
@@ -312,6 +317,7 @@
 #define PCS1GLSTA        0x0420C
 #define PCS1GANA         0x04218
 #define MFLCN            0x04294
+#define   MFLCN_PMCF     BIT(0) /* pass MAC control frames */
 #define   MFLCN_DPF      BIT(1)
 #define   MFLCN_RPFCE    BIT(2)
 #define   MFLCN_RFCE     BIT(3)
@@ -471,6 +477,8 @@ union ixgbe_rx_desc {
 #define RXD_TYPE_UDP   BIT(9)
 #define RXD_TYPE_SCTP  BIT(10)
 #define RXD_TYPE_ETQF  BIT(15)
+#define RXD_INFO_HDR_LEN_SHIFT 21 /* bits 30:21 of info: bytes in the header buffer */
+#define RXD_INFO_SPH   BIT(31) /* the header was split off */
 
 /* --- 7.2.3: transmit descriptors ----------------------------------------------------------------- */
 union ixgbe_tx_desc {
