@@ -66,6 +66,7 @@ $(TRAFFIC): $(call obj,contrib/bench/traffic.c)
 $(UNITS): $(BUILD)/unit/%: $(BUILD)/obj/netns-tests/unit/%.o $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(NETNS): $(BUILD)/netns/%: $(BUILD)/obj/netns-tests/netns/%.o $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(UNITS) $(NETNS): LDLIBS += -lcmocka
+$(BUILD)/ixy-softnic $(UNITS) $(NETNS): LDLIBS += -lpcap
 $(PROGRAMS) $(UNITS) $(NETNS) $(TRAFFIC):
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
