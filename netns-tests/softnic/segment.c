@@ -9,6 +9,7 @@
 #include "datapath.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <string.h>
 
 #include "driver/checksum.h"
@@ -43,8 +44,6 @@ const char *checksum_check(
 		[TXC_L4T_UDP] = UDP_HEADER, [TXC_L4T_TCP] = TCP_HEADER, [TXC_L4T_SCTP] = SCTP_HEADER};
 	size_t l4_offset = (size_t)context->maclen + context->iplen;
 
-	if (!context->valid)
-		return "no context descriptor came before";
 	if (context->maclen < MACLEN_MIN || context->iplen < IPLEN_MIN)
 		return "MACLEN under 14 or IPLEN under 20";
 	if (l4_offset > size)
