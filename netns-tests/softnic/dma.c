@@ -1,0 +1,244 @@
+/*
+ * The client's memory: what it mapped, and the only door to it.
+ *
+ * Everything the model reads or writes by DMA goes through nic_dma(), which translates an I/O address like an
+ * IOMMU: inside one mapped region, in an allowed direction, bus mastering on, or not at all.
+ *
+ * The memory is the client's file (memfd, hugetlbfs, tmpfs), so the client can take it away while we use it:
+ * by ftruncate(), by punching a hole where no huge page is left. Seals would help where clients set them, but
+ * they do not cover huge pages that run out. So a SIGBUS is survived instead: its handler puts anonymous
+ * memory in the region's place, the access goes on with zeros, and the region is refused from then on.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "nic.h"
+
+#define IO_PAGE 4096u
+
+static struct nic_dma *all; /* every port of the process */
+
+/* --- SIGBUS --------------------------------------------------------------------------------------- */
+
+static bool replace_region(struct nic_dma *dma, uintptr_t address)
+{
+	for (unsigned i = 0; i < dma->count; i++) {
+		struct nic_dma_region *r = &dma->regions[i];
+		if (address - (uintptr_t)r->map >= r->map_size)
+			continue;
+		r->lost = true;
+		return mmap(r->map, r->map_size, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED;
+	}
+	return false;
+}
+
+static void on_sigbus(int signal_number, siginfo_t *info, void *context)
+{
+	(void)context;
+	int saved = errno;
+	for (struct nic_dma *dma = all; dma; dma = dma->next) {
+		if (replace_region(dma, (uintptr_t)info->si_addr)) {
+			errno = saved;
+			return;
+		}
+	}
+	/* Not ours: the access is repeated and ends the process as it should. */
+	signal(signal_number, SIG_DFL);
+}
+
+static void survive_sigbus(void)
+{
+	static bool installed;
+	if (installed)
+		return;
+	installed = true;
+	struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGBUS, &action, NULL);
+}
+
+void nic_dma_init(struct nic *nic)
+{
+	survive_sigbus();
+	nic->dma.next = all;
+	all = &nic->dma;
+}
+
+void nic_dma_exit(struct nic *nic)
+{
+	nic_dma_unmap_all(nic);
+	for (struct nic_dma **link = &all; *link; link = &(*link)->next) {
+		if (*link == &nic->dma) {
+			*link = nic->dma.next;
+			return;
+		}
+	}
+}
+
+/* --- map and unmap ---------------------------------------------------------------------------------- */
+
+static bool is_register_memory(const struct stat *st)
+{
+	for (const struct nic_dma *dma = all; dma; dma = dma->next) {
+		if (st->st_dev == dma->bar_device && st->st_ino == dma->bar_inode)
+			return true;
+	}
+	return false;
+}
+
+/* The file must be memory, hold the range, and not be ours. *page: its page size, for mmap. */
+static int check_file(int fd, uint64_t offset, uint64_t size, uint64_t *page)
+{
+	struct stat st;
+	struct statfs fs;
+	if (fstat(fd, &st) || fstatfs(fd, &fs))
+		return -errno;
+	if (!S_ISREG(st.st_mode) || is_register_memory(&st))
+		return -EINVAL;
+	if (offset > (uint64_t)st.st_size || size > (uint64_t)st.st_size - offset)
+		return -EINVAL;
+	*page = fs.f_type == HUGETLBFS_MAGIC ? (uint64_t)fs.f_bsize : IO_PAGE;
+	return 0;
+}
+
+/* 0 if [iova, iova + size) is free. */
+static int check_free(const struct nic_dma *dma, uint64_t iova, uint64_t size)
+{
+	if (dma->count == NIC_DMA_REGIONS)
+		return -ENOSPC;
+	for (unsigned i = 0; i < dma->count; i++) {
+		const struct nic_dma_region *r = &dma->regions[i];
+		/* Whichever starts first must end before the other. */
+		if (iova < r->iova ? size > r->iova - iova : r->size > iova - r->iova)
+			return -EEXIST;
+	}
+	return 0;
+}
+
+int nic_dma_map(
+	struct nic *nic, uint64_t iova, uint64_t size, int fd, uint64_t offset, bool readable, bool writeable)
+{
+	struct nic_dma *dma = &nic->dma;
+	uint64_t page;
+	int err = -EINVAL;
+	if (!size || (iova | size | offset) % IO_PAGE || size - 1 > UINT64_MAX - iova ||
+		!(readable || writeable))
+		goto out;
+	err = check_free(dma, iova, size);
+	if (!err)
+		err = check_file(fd, offset, size, &page);
+	if (err)
+		goto out;
+
+	/* Huge pages are mapped whole, even where the client maps a part of one. */
+	uint64_t start = offset / page * page;
+	uint64_t end = offset + size + (page - (offset + size) % page) % page;
+	int protection = PROT_READ | (writeable ? PROT_WRITE : 0);
+	uint8_t *map = mmap(NULL, end - start, protection, MAP_SHARED | MAP_NORESERVE, fd, (off_t)start);
+	if (map == MAP_FAILED) {
+		err = -errno;
+		goto out;
+	}
+	dma->regions[dma->count++] = (struct nic_dma_region){
+		.iova = iova,
+		.size = size,
+		.virt = map + (offset - start),
+		.readable = readable,
+		.writeable = writeable,
+		.map = map,
+		.map_size = end - start,
+	};
+out:
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
+static void remove_region(struct nic_dma *dma, unsigned i)
+{
+	struct nic_dma_region gone = dma->regions[i];
+	dma->regions[i] = dma->regions[--dma->count];
+	dma->last = 0;
+	munmap(gone.map, gone.map_size);
+}
+
+int nic_dma_unmap(struct nic *nic, uint64_t iova, uint64_t size)
+{
+	struct nic_dma *dma = &nic->dma;
+	unsigned inside = 0;
+	if (!size || size - 1 > UINT64_MAX - iova)
+		return -EINVAL;
+	for (unsigned i = 0; i < dma->count; i++) {
+		const struct nic_dma_region *r = &dma->regions[i];
+		bool first_in = r->iova - iova < size;
+		bool last_in = r->iova + (r->size - 1) - iova < size;
+		bool around = iova - r->iova < r->size;
+		if (first_in && last_in)
+			inside++;
+		else if (first_in || last_in || around)
+			return -EINVAL;
+	}
+	if (!inside)
+		return -ENOENT;
+	for (unsigned i = dma->count; i--;) {
+		if (dma->regions[i].iova - iova < size)
+			remove_region(dma, i);
+	}
+	return 0;
+}
+
+void nic_dma_unmap_all(struct nic *nic)
+{
+	while (nic->dma.count)
+		remove_region(&nic->dma, nic->dma.count - 1);
+}
+
+/* --- access ----------------------------------------------------------------------------------------- */
+
+static bool contains(const struct nic_dma_region *r, uint64_t iova, size_t size)
+{
+	return iova - r->iova < r->size && size <= r->size - (iova - r->iova);
+}
+
+static struct nic_dma_region *find(struct nic_dma *dma, uint64_t iova, size_t size)
+{
+	if (dma->last < dma->count && contains(&dma->regions[dma->last], iova, size))
+		return &dma->regions[dma->last];
+	for (unsigned i = 0; i < dma->count; i++) {
+		if (contains(&dma->regions[i], iova, size)) {
+			dma->last = i;
+			return &dma->regions[i];
+		}
+	}
+	return NULL;
+}
+
+void *nic_dma(struct nic *nic, uint64_t iova, size_t size, bool write)
+{
+	if (nic_fault(nic, NIC_FAULT_REMOVED))
+		return NULL;
+	if (!nic_bus_master(nic)) {
+		nic_violate(nic, NIC_VIOLATION_DMA_NO_MASTER, "%s of %zu bytes at 0x%" PRIx64,
+			write ? "write" : "read", size, iova);
+		return NULL;
+	}
+	struct nic_dma_region *r = size ? find(&nic->dma, iova, size) : NULL;
+	if (!r || r->lost || !(write ? r->writeable : r->readable)) {
+		nic_violate(nic, NIC_VIOLATION_DMA_UNMAPPED, "%s of %zu bytes at 0x%" PRIx64 ": %s",
+			write ? "write" : "read", size, iova,
+			!r        ? "not mapped"
+			: r->lost ? "the client's file has shrunk"
+				  : "not mapped in this direction");
+		return NULL;
+	}
+	return r->virt + (iova - r->iova);
+}
