@@ -77,6 +77,12 @@ struct wire *wire_open(const char *spec, struct nic *nic, struct ev_loop *loop)
 	return NULL;
 }
 
+void nic_wire_send(struct nic *nic, const uint8_t *frame, size_t size)
+{
+	if (nic->wire)
+		nic->wire->ops->send(nic->wire, frame, size);
+}
+
 void wire_close(struct wire *wire)
 {
 	if (!wire)
