@@ -146,7 +146,6 @@ static void queue_enable(struct nic *nic, unsigned n)
 		.header_size = (srrctl >> SRRCTL_BSIZEHEADER_SHIFT & 0x3f) * 64,
 		.desc_type = srrctl & SRRCTL_DESCTYPE,
 		.drop_en = srrctl & SRRCTL_DROP_EN,
-		.bad_tail = UINT32_MAX,
 	};
 
 	if (half_configured(nic, n, &q, length)) {

@@ -6,76 +6,24 @@
  * register follows, and one interrupt tells of it. A packet is taken when its last descriptor is there; until
  * then its descriptors stay where they are.
  *
- * Data is copied once from client memory, into the frame that is built here, or, if nothing is to be changed in
- * it, by the wire. A packet that is refused counts as a violation and is completed like one that was sent: the
+ * A packet that is refused counts as a violation and is completed like one that was sent: the
  * ring moves on, where silicon would hang.
  *
  * While the link is down, frames are fetched, completed and dropped (silicon would hold them until a reset).
  */
-#include "datapath.h"
+#include "tx.h"
+#include "wire.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "driver/checksum.h"
+#define TX_TURN     32          /* frames from one queue before the next has its turn */
+#define TX_DATA_MAX (16u << 10) /* of one descriptor */
+#define RING_MAX    65528       /* descriptors */
+#define NO_TAIL     UINT32_MAX
 
-#define TX_PIECES         40          /* descriptors a packet (7.2.1.1) */
-#define TX_TURN           32          /* frames from one queue before the next has its turn */
-#define TX_SMALLEST       17          /* 7.2.3.2.4, PAYLEN */
-#define TX_LARGEST        (31u << 9)  /* 15.5 KiB */
-#define TX_DATA_MAX       (16u << 10) /* of one descriptor */
-#define RING_MAX          65528
-#define TAGS_MAX          2 /* tags that a frame may have over MAXFRS */
-#define FRAME_ROOM        (TX_LARGEST + VLAN_TAG)
-#define NO_TAIL           UINT32_MAX
-#define TSO_HEADER_PIECES 4 /* 7.2.4.1 */
-
-struct tx_counters {
-	struct mac_counters good;
-	uint64_t dma_octets;
-	uint32_t dma_frames;
-	uint32_t queue_frames[STATISTIC_UNITS];
-	uint64_t queue_octets[STATISTIC_UNITS];
-};
-
-struct nic_tx_state {
-	uint8_t active[NIC_QUEUES]; /* enabled queues, in no order */
-	unsigned actives, turn;
-	/* as they stand in this poll */
-	bool loopback, pad, crc;
-	uint16_t vlan_type;
-	size_t max_frame;
-	struct tx_counters counters;
-	uint8_t frame[VLAN_TAG +
-		      FRAME_ROOM]; /* room in front, so that a tag can be inserted by moving 12 bytes */
-};
-
-/* A packet as its descriptors describe it. */
-struct tx_packet {
-	struct {
-		uint64_t iova;
-		uint32_t size;
-	} piece[TX_PIECES];
-	unsigned pieces, descriptors;
-	uint32_t size; /* sum of the pieces */
-	union ixgbe_tx_desc first;
-	bool advanced, rs;
-	/* Why it is refused, if it is */
-	bool refused;
-	enum nic_violation violation;
-	const char *reason;
-};
-
-/* Where in a packet's data to read next. */
-struct tx_cursor {
-	const struct tx_packet *packet;
-	unsigned piece;
-	uint32_t offset;
-};
-
-/* --- life cycle ----------------------------------------------------------------------------------------------- */
+/* --- life cycle ------------------------------------------------------------------------------ */
 
 int nic_tx_init(struct nic *nic)
 {
@@ -127,7 +75,6 @@ static void queue_enable(struct nic *nic, unsigned n, uint32_t txdctl)
 		.base = (uint64_t)nic_reg(nic, TDBAH(n)) << 32 | nic_reg(nic, TDBAL(n)),
 		.count = length / sizeof(union ixgbe_tx_desc),
 		.head = nic_reg(nic, TDH(n)),
-		.bad_tail = NO_TAIL,
 		.partial_tail = NO_TAIL,
 		.wthresh = txdctl >> TXDCTL_WTHRESH_SHIFT & 0x7f,
 		.head_wb = tdwbal & TDWBAL_HEAD_WB_EN,
@@ -174,7 +121,7 @@ void nic_tx_queue_update(struct nic *nic, unsigned n)
 	}
 }
 
-/* --- descriptors to a packet ------------------------------------------------------------------------------------ */
+/* --- descriptors to a packet ----------------------------------------------------------------- */
 
 static inline uint32_t next_index(const struct tx_queue *q, uint32_t i)
 {
@@ -212,15 +159,6 @@ static void latch_context(struct tx_queue *q, const union ixgbe_tx_desc *desc)
 	};
 }
 
-static void refuse(struct tx_packet *packet, enum nic_violation v, const char *reason)
-{
-	if (packet->refused)
-		return;
-	packet->refused = true;
-	packet->violation = v;
-	packet->reason = reason;
-}
-
 static void add_data(struct tx_packet *packet, const union ixgbe_tx_desc *desc)
 {
 	uint32_t cmd = desc->read.cmd_type_len, size = cmd & TXD_LENGTH;
@@ -231,13 +169,14 @@ static void add_data(struct tx_packet *packet, const union ixgbe_tx_desc *desc)
 		packet->advanced = advanced;
 	}
 	if (advanced && (cmd & TXD_DTYP_MASK) != TXD_DTYP_DATA)
-		refuse(packet, NIC_VIOLATION_TX_DESCRIPTOR, "descriptor type is neither data nor context");
+		tx_refuse(packet, NIC_VIOLATION_TX_DESCRIPTOR, "descriptor type is neither data nor context");
 	else if (advanced != packet->advanced)
-		refuse(packet, NIC_VIOLATION_TX_DESCRIPTOR, "legacy and advanced descriptors in one packet");
+		tx_refuse(
+			packet, NIC_VIOLATION_TX_DESCRIPTOR, "legacy and advanced descriptors in one packet");
 	else if (size > TX_DATA_MAX)
-		refuse(packet, NIC_VIOLATION_TX_DESCRIPTOR, "more than 16 KiB in one descriptor");
+		tx_refuse(packet, NIC_VIOLATION_TX_DESCRIPTOR, "more than 16 KiB in one descriptor");
 	else if (packet->descriptors > TX_PIECES)
-		refuse(packet, NIC_VIOLATION_TX_TOO_MANY, "over 40 descriptors");
+		tx_refuse(packet, NIC_VIOLATION_TX_TOO_MANY, "over 40 descriptors");
 	if (size == 0 || packet->refused)
 		return;
 	packet->piece[packet->pieces].iova = desc->read.addr;
@@ -264,7 +203,7 @@ static enum fetched fetch(
 		if (is_context(cmd)) {
 			latch_context(q, &desc);
 			if (packet->descriptors > 0)
-				refuse(packet, NIC_VIOLATION_TX_DESCRIPTOR,
+				tx_refuse(packet, NIC_VIOLATION_TX_DESCRIPTOR,
 					"context descriptor inside a packet");
 			else
 				q->head = i;
@@ -296,245 +235,6 @@ static void skip_refused(struct tx_queue *q, const union ixgbe_tx_desc *ring, ui
 	}
 }
 
-/* Append the next size bytes of the packet's data to a frame. False: not there, or DMA cannot reach them. */
-static bool cursor_read(struct nic *nic, struct tx_cursor *cursor, uint8_t *to, uint32_t size)
-{
-	const struct tx_packet *packet = cursor->packet;
-
-	while (size > 0) {
-		if (cursor->piece == packet->pieces)
-			return false;
-		uint32_t left = packet->piece[cursor->piece].size - cursor->offset;
-		uint32_t n = left < size ? left : size;
-		const void *from = nic_dma(nic, packet->piece[cursor->piece].iova + cursor->offset, n, false);
-
-		if (!from)
-			return false;
-		memcpy(to, from, n);
-		to += n;
-		size -= n;
-		cursor->offset += n;
-		if (n == left) {
-			cursor->piece++;
-			cursor->offset = 0;
-		}
-	}
-	return true;
-}
-
-/* --- a packet to frames ------------------------------------------------------------------------------------------- */
-
-/* A finished frame leaves the MAC. One of our own has room for padding behind it. */
-static void emit(struct nic *nic, unsigned n, const uint8_t *frame, size_t size)
-{
-	struct nic_tx_state *tx = nic->tx_state;
-	struct tx_counters *c = &tx->counters;
-	unsigned unit = statistic_unit(nic, TQSM(0), n);
-
-	c->dma_frames++;
-	c->dma_octets += size;
-	c->queue_frames[unit]++;
-	c->queue_octets[unit] += size;
-	if (unlikely(!nic->link.up && !tx->loopback)) {
-		nic->stats.tx_dropped++;
-		return;
-	}
-	mac_count(&c->good, frame, size);
-	nic->stats.tx_frames++;
-	nic->stats.tx_bytes += size;
-	if (unlikely(tx->loopback))
-		nic_receive_loopback(nic, frame, size);
-	else
-		nic_wire_send(nic, frame, size);
-}
-
-/* What is asked for a packet, whichever descriptor form asks it. */
-struct tx_request {
-	const struct tx_context *context; /* advanced only */
-	bool ip, l4, tso, vlan, fcs;
-	bool sum; /* legacy IC */
-	uint8_t sum_start, sum_offset;
-	uint16_t tag;
-	uint32_t paylen;
-};
-
-static struct tx_request request_of(const struct tx_queue *q, const struct tx_packet *packet)
-{
-	uint32_t cmd = packet->first.read.cmd_type_len, olinfo = packet->first.read.olinfo_status;
-	struct tx_request request = {.vlan = cmd & TXD_CMD_VLE, .fcs = cmd & TXD_CMD_IFCS};
-
-	if (packet->advanced) {
-		request.context = &q->context[olinfo >> TXD_OL_IDX_SHIFT & 1];
-		request.ip = olinfo & TXD_OL_POPTS_IXSM;
-		request.l4 = olinfo & TXD_OL_POPTS_TXSM;
-		request.tso = cmd & TXD_CMD_TSE;
-		request.tag = request.context->vlan;
-		request.paylen = olinfo >> TXD_OL_PAYLEN_SHIFT;
-	} else {
-		request.sum = cmd & TXD_CMD_IC;
-		request.sum_start = packet->first.legacy.css;
-		request.sum_offset = packet->first.legacy.cso;
-		request.tag = packet->first.legacy.vlan;
-	}
-	return request;
-}
-
-/* Write the tag in front of the EtherType; the frame then begins VLAN_TAG bytes earlier. */
-static uint8_t *insert_tag(uint8_t *frame, uint16_t vlan_type, uint16_t tag)
-{
-	memmove(frame - VLAN_TAG, frame, 12);
-	store_be16(frame + 12 - VLAN_TAG, vlan_type);
-	store_be16(frame + 14 - VLAN_TAG, tag);
-	return frame - VLAN_TAG;
-}
-
-static void finish(struct nic *nic, unsigned n, const struct tx_request *request, uint8_t *frame, size_t size)
-{
-	struct nic_tx_state *tx = nic->tx_state;
-
-	if (request->vlan) {
-		frame = insert_tag(frame, tx->vlan_type, request->tag);
-		size += VLAN_TAG;
-	}
-	if (size < ETHER_MIN && tx->pad) {
-		memset(frame + size, 0, ETHER_MIN - size);
-		size = ETHER_MIN;
-	}
-	emit(nic, n, frame, size);
-}
-
-/* The legacy descriptor's checksum: from CSS to the end, added to what the field holds (7.2.3.2.2). */
-static void insert_sum(const struct tx_request *request, uint8_t *frame, size_t size)
-{
-	if (request->sum_start > size || size < 2 || request->sum_offset > size - 2)
-		return; /* out of range: not done */
-	uint16_t sum =
-		checksum_finish(checksum_add(0, frame + request->sum_start, size - request->sum_start));
-
-	memcpy(frame + request->sum_offset, &sum, 2);
-}
-
-/* False: refused, with the violation in the packet. */
-static bool check_request(
-	const struct nic_tx_state *tx, const struct tx_request *request, struct tx_packet *packet)
-{
-	uint32_t header = request->tso ? (uint32_t)tso_header_size(request->context) : 0;
-	uint32_t payload = packet->size - header, longest = packet->size;
-	bool changes = request->ip || request->l4 || request->tso || request->vlan || request->sum;
-
-	if ((request->ip || request->l4 || request->tso || (request->vlan && packet->advanced)) &&
-		!request->context->valid) {
-		refuse(packet, NIC_VIOLATION_TX_CONTEXT, "offload without a context descriptor before it");
-		return false;
-	}
-	if (packet->size < header || (request->tso && payload == 0)) {
-		refuse(packet, NIC_VIOLATION_TX_CONTEXT, "TSE, but the packet is no longer than its headers");
-		return false;
-	}
-	if (request->tso && payload > request->context->mss)
-		longest = header + request->context->mss;
-	if (packet->size < TX_SMALLEST)
-		refuse(packet, NIC_VIOLATION_TX_FRAME_SIZE, "under 17 bytes");
-	else if (longest > TX_LARGEST || longest > tx->max_frame + TAGS_MAX * VLAN_TAG)
-		refuse(packet, NIC_VIOLATION_TX_FRAME_SIZE, "over MAXFRS or 15.5 KiB");
-	else if (packet->advanced && request->paylen != payload)
-		refuse(packet, NIC_VIOLATION_TX_DESCRIPTOR,
-			"PAYLEN is not the sum of the descriptors' lengths");
-	else if ((changes || (packet->size < ETHER_MIN && tx->pad)) && !(request->fcs && tx->crc))
-		refuse(packet, NIC_VIOLATION_TX_DESCRIPTOR,
-			"frame is changed, but IFCS or HLREG0.TXCRCEN is clear");
-	else if (request->tso && (!request->l4 || request->ip != request->context->ipv4))
-		refuse(packet, NIC_VIOLATION_TX_CONTEXT, "TSE needs TXSM, and IXSM just for IPv4");
-	else if (header > TSO_HEADER_MAX)
-		refuse(packet, NIC_VIOLATION_TX_CONTEXT, "MACLEN + IPLEN + L4LEN over 512");
-	return !packet->refused;
-}
-
-static uint32_t send_segments(
-	struct nic *nic, unsigned n, const struct tx_request *request, struct tx_packet *packet)
-{
-	struct nic_tx_state *tx = nic->tx_state;
-	uint32_t flags = nic_reg(nic, DTXTCPFLGL), frames = 0;
-	struct tx_cursor cursor = {.packet = packet};
-	uint8_t *frame = tx->frame + VLAN_TAG;
-	struct tso tso = {
-		.context = request->context,
-		.header_size = tso_header_size(request->context),
-		.l3_offset = request->context->maclen,
-		.l4_offset = (size_t)request->context->maclen + request->context->iplen,
-		.flags_first = flags & 0xfff,
-		.flags_middle = flags >> 16 & 0xfff,
-		.flags_last = nic_reg(nic, DTXTCPFLGH) & 0xfff,
-	};
-
-	tso.payload = packet->size - (uint32_t)tso.header_size;
-	if (!cursor_read(nic, &cursor, tso.header, (uint32_t)tso.header_size))
-		return 0; /* a violation has been counted */
-	const char *wrong = checksum_check(tso.context, request->ip, true, tso.header, tso.header_size);
-
-	if (!wrong)
-		wrong = tso_check(tso.context, tso.header);
-	if (!wrong && cursor.piece + (cursor.offset > 0) > TSO_HEADER_PIECES)
-		wrong = "TSE, but the headers lie in more than four descriptors";
-	if (wrong) {
-		refuse(packet, NIC_VIOLATION_TX_CONTEXT, wrong);
-		return 0;
-	}
-	for (uint32_t payload; (payload = tso_next_payload(&tso)) > 0; frames++) {
-		if (!cursor_read(nic, &cursor, frame + tso.header_size, payload))
-			break;
-		tso_finish_segment(&tso, frame, payload);
-		finish(nic, n, request, frame, tso.header_size + payload);
-	}
-	return frames;
-}
-
-static uint32_t send_frame(
-	struct nic *nic, unsigned n, const struct tx_request *request, struct tx_packet *packet)
-{
-	struct nic_tx_state *tx = nic->tx_state;
-	bool changes = request->ip || request->l4 || request->sum || request->vlan;
-	struct tx_cursor cursor = {.packet = packet};
-	uint8_t *frame = tx->frame + VLAN_TAG;
-	uint32_t size = packet->size;
-
-	/* Nothing to do to it: the wire copies it from where it is. */
-	if (!changes && packet->pieces == 1 && size >= ETHER_MIN && request->fcs && tx->crc &&
-		!tx->loopback) {
-		const uint8_t *data = nic_dma(nic, packet->piece[0].iova, size, false);
-
-		if (data)
-			emit(nic, n, data, size);
-		return data != NULL;
-	}
-	if (!cursor_read(nic, &cursor, frame, size))
-		return 0;
-	if (!(request->fcs && tx->crc)) { /* the client has brought the CRC: the wire leaves it out again */
-		uint32_t crc;
-
-		size -= ETHER_CRC;
-		memcpy(&crc, frame + size, ETHER_CRC);
-		if (le32toh(crc) != crc32_ethernet(frame, size)) {
-			refuse(packet, NIC_VIOLATION_TX_DESCRIPTOR,
-				"no IFCS, and the frame does not end in its CRC");
-			return 0;
-		}
-	}
-	if (request->ip || request->l4) {
-		const char *wrong = checksum_check(request->context, request->ip, request->l4, frame, size);
-
-		if (wrong) {
-			refuse(packet, NIC_VIOLATION_TX_CONTEXT, wrong);
-			return 0;
-		}
-		checksum_insert(request->context, request->ip, request->l4, frame, size);
-	}
-	if (request->sum)
-		insert_sum(request, frame, size);
-	finish(nic, n, request, frame, size);
-	return 1;
-}
-
 /* Sparse RS and WTHRESH do not go together: the NIC then completes in groups of WTHRESH, whatever RS says. */
 static void check_rs(struct nic *nic, unsigned n, struct tx_queue *q, bool rs)
 {
@@ -547,29 +247,7 @@ static void check_rs(struct nic *nic, unsigned n, struct tx_queue *q, bool rs)
 			q->wthresh);
 }
 
-/* Frames that a packet made; 0: dropped. */
-static uint32_t send_packet(struct nic *nic, unsigned n, struct tx_queue *q, struct tx_packet *packet)
-{
-	uint32_t frames = 0;
-
-	if (q->wthresh && !packet->refused)
-		check_rs(nic, n, q, packet->rs);
-	if (likely(!packet->refused)) {
-		struct tx_request request = request_of(q, packet);
-
-		if (check_request(nic->tx_state, &request, packet))
-			frames = request.tso ? send_segments(nic, n, &request, packet)
-					     : send_frame(nic, n, &request, packet);
-	}
-	if (unlikely(packet->refused))
-		nic_violate(nic, packet->violation, "TX queue %u: %s (%u bytes in %u descriptors)", n,
-			packet->reason, packet->size, packet->descriptors);
-	if (unlikely(frames == 0))
-		nic->stats.tx_dropped++;
-	return frames;
-}
-
-/* --- write-back ---------------------------------------------------------------------------------------------------- */
+/* --- write-back ------------------------------------------------------------------------------ */
 
 /* All 16 bytes are written (7.2.3.5.1), of which only DD means anything. A legacy descriptor keeps its fields. */
 static void desc_done(union ixgbe_tx_desc *desc, uint32_t cmd_type_len)
@@ -614,7 +292,7 @@ static void write_back(struct nic *nic, unsigned n, struct tx_queue *q, union ix
 		nic_irq_tx(nic, n);
 }
 
-/* --- polling --------------------------------------------------------------------------------------------------------- */
+/* --- polling --------------------------------------------------------------------------------- */
 
 static bool queue_has_work(const struct nic *nic, unsigned n)
 {
@@ -625,7 +303,15 @@ static bool queue_has_work(const struct nic *nic, unsigned n)
 		return false;
 	if (q->written != q->head && !nic->fault[NIC_FAULT_TX_STALL])
 		return true;
-	return tail != q->head && tail != q->bad_tail && tail != q->partial_tail;
+	if (tail >= q->count)
+		return tail != q->bad_tail;
+	return tail != q->head && tail != q->partial_tail;
+}
+
+/* A wire that still holds frames keeps the MAC busy, and so the rings fill up, as on silicon. */
+static bool wire_busy(const struct nic *nic)
+{
+	return nic->wire && nic->wire->tx_pending;
 }
 
 static bool engine_runs(const struct nic *nic)
@@ -695,14 +381,16 @@ static unsigned queue_poll(struct nic *nic, unsigned n, unsigned budget)
 		return 0;
 	}
 	skip_refused(q, ring, tail);
-	while (done < budget) {
+	while (done < budget && !wire_busy(nic)) {
 		enum fetched fetched = fetch(q, ring, tail, &packet);
 
 		if (fetched == FETCHED_PARTIAL)
 			partial(nic, n, q, tail);
 		if (fetched != FETCHED_PACKET)
 			break;
-		unsigned frames = send_packet(nic, n, q, &packet);
+		if (q->wthresh && !packet.refused)
+			check_rs(nic, n, q, packet.rs);
+		unsigned frames = tx_send_packet(nic, n, q, &packet);
 
 		done += frames + (frames == 0);
 		skip_refused(q, ring, tail);
