@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -22,8 +24,14 @@ int netns_open(const char *name)
 
 	snprintf(path, sizeof(path), "%s%s", strchr(name, '/') ? "" : "/run/netns/", name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0)
-		return fd;
+	if (fd >= 0) {
+		if (ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET)
+			return fd;
+		close(fd);
+		log_error("network namespace %s: this is something else: ip netns list shows those there are",
+			path);
+		return -EX_CONFIG;
+	}
 	switch (errno) {
 	case ENOENT:
 		log_error("network namespace %s: there is none: ip netns add %s", name, name);
