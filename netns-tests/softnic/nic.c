@@ -143,3 +143,13 @@ void nic_client_gone(struct nic *nic)
 			nic->name, strerror(-err));
 	nic_reset_function(nic);
 }
+
+void nic_scan_mapped(struct nic *nic)
+{
+	if (!nic->pages_mapped)
+		return;
+	for (unsigned n = 0; n < NIC_QUEUES; n++) {
+		nic_rx_queue_update(nic, n);
+		nic_tx_queue_update(nic, n);
+	}
+}

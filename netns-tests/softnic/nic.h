@@ -56,7 +56,6 @@ struct wire;
 	X(RING_CHANGED, "ring-changed", "base, length or head written while the queue is enabled")          \
 	X(QUEUE_HALF_CONFIGURED, "queue-half-configured",                                                   \
 		"queue enabled before its ring, buffer size or DMA engine was set up")                      \
-	X(TAIL_DISABLED, "tail-disabled", "tail moved on a queue that is not enabled")                      \
 	X(RS_WTHRESH, "rs-wthresh",                                                                         \
 		"sparse RS, or head write-back, with TXDCTL.WTHRESH not 0: RS is ignored")                  \
 	X(TX_DESCRIPTOR, "tx-descriptor",                                                                   \
@@ -250,8 +249,8 @@ void nic_rx_queue_update(struct nic *nic, unsigned queue);
 void nic_tx_queue_update(struct nic *nic, unsigned queue);
 
 /*
- * Look at all registers of the mapped queue pages that a client may have changed by a plain store: enables
- * of queues, tails of disabled queues. Called when the loop is about to sleep and after each message.
+ * A client that has mapped the queue pages may enable or disable queues by plain stores: notice it. Called
+ * when the loop is about to sleep and after each message.
  */
 void nic_scan_mapped(struct nic *nic);
 
