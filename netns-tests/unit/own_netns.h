@@ -5,6 +5,7 @@
 #ifndef UNIT_OWN_NETNS_H
 #define UNIT_OWN_NETNS_H
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
