@@ -74,8 +74,9 @@ static void write32(struct pci_device *pci, uint32_t offset, uint32_t value)
 {
 	struct access_message message =
 		write_message(VFIO_PCI_BAR0_REGION_INDEX, offset, &value, sizeof(value));
-	struct vfio_user_request request = {
-		.command = VFIO_USER_REGION_WRITE, .data = &message, .size = sizeof(message)};
+	struct vfio_user_request request = {.command = VFIO_USER_REGION_WRITE,
+		.data = &message,
+		.size = sizeof(message.access) + sizeof(value)};
 
 	vfio_user_post(&device_of(pci)->channel, &request);
 }
