@@ -131,7 +131,7 @@ static void a_device_that_is_not_there_is_refused(void **state)
 	struct rig *rig = *state;
 	char path[100], arguments[256];
 
-	assert_refused(rig, EXIT_USAGE, "nonsense", "nonsense ixy0");
+	assert_refused(rig, EXIT_CONFIG, "nonsense|soft:IFNAME", "nonsense ixy0");
 	assert_refused(rig, EXIT_UNAVAILABLE, "0000:ff:1f.7", "0000:ff:1f.7 ixy0");
 	assert_refused(rig, EXIT_UNAVAILABLE, "/no/such/socket", "vfio-user:/no/such/socket ixy0");
 
