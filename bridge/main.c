@@ -50,6 +50,8 @@ struct daemon {
 	struct ev_async gone; /* from a worker: the interface has been deleted */
 	int exit_code;
 	bool ready; /* was, once */
+	bool ending;
+	struct ixy_link last_link; /* with ending: before we took it down ourselves */
 	uint64_t start_ns;
 
 	int netns; /* -1: the interface is in our own */
@@ -89,8 +91,9 @@ static void print_report(struct daemon *d)
 
 	for (int i = 0; i < IXY_MAX_QUEUES; i++)
 		counters[i] = &d->counters[i];
-	report_take(&report, d->dev, counters, d->mirror ? mirror_ifname(d->mirror) : d->options.ifname,
-		d->start_ns, clock_ns());
+	report_take(&report, d->dev, counters, mirror_ifname(d->mirror), d->start_ns, clock_ns());
+	if (d->ending)
+		report.link = d->last_link;
 	if (d->options.json)
 		report_print_json(&report, stdout);
 	else
@@ -377,6 +380,8 @@ static int start_workers(struct daemon *d)
 /* What the kernel has handed over goes out; then the port is shut, and what has come in goes to the kernel. */
 static void stop_workers(struct daemon *d)
 {
+	d->ending = true;
+	d->last_link = ixy_link_get(d->dev);
 	workers_drain(d->workers, d->worker_count);
 	ixy_set_up(d->dev, false);
 	workers_stop(d->workers, d->worker_count);
@@ -439,6 +444,7 @@ static int run(struct daemon *d)
 	if (rc)
 		goto stop_pools;
 	housekeeping_start(d);
+	poll_device(d); /* the link, as it is now that the interface is up or not */
 	rc = start_workers(d);
 	if (rc)
 		goto stop_workers;

@@ -321,7 +321,6 @@ int mirror_start(const struct mirror_config *config, struct mirror **result)
 	m->timer.data = m;
 	ev_timer_start(config->loop, &m->timer);
 	follow(m);
-	mirror_link(m);
 	*result = m;
 	return 0;
 fail:

@@ -43,7 +43,10 @@ struct mirror_config {
 int mirror_start(const struct mirror_config *config, struct mirror **mirror);
 void mirror_stop(struct mirror *mirror); /* NULL is allowed */
 
-/* The device's link may have changed (IXY_EVENT_LINK, reset): show its state on the interface. */
+/*
+ * The device's link may have changed (IXY_EVENT_LINK, reset): show its state on the interface. To be called once
+ * after mirror_start() too.
+ */
 void mirror_link(struct mirror *mirror);
 
 /* The interface's present name; users may change it. Valid until the loop runs again. */
