@@ -55,12 +55,9 @@ static void on_sigbus(int signal_number, siginfo_t *info, void *context)
 	signal(signal_number, SIG_DFL);
 }
 
+/* Set with each map, not once: test harnesses change handlers under us. */
 static void survive_sigbus(void)
 {
-	static bool installed;
-	if (installed)
-		return;
-	installed = true;
 	struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGBUS, &action, NULL);
@@ -68,7 +65,6 @@ static void survive_sigbus(void)
 
 void nic_dma_init(struct nic *nic)
 {
-	survive_sigbus();
 	nic->dma.next = all;
 	all = &nic->dma;
 }
@@ -148,6 +144,7 @@ int nic_dma_map(
 		err = -errno;
 		goto out;
 	}
+	survive_sigbus();
 	dma->regions[dma->count++] = (struct nic_dma_region){
 		.iova = iova,
 		.size = size,

@@ -332,7 +332,6 @@ const struct register_row nic_register_table[] = {
 	ROWS("IMIR", 0x05A80, 17, RW), /* and IMIREXT, IMIRVP */
 	ROW("LLITHRESH", 0x0EC90, RW),
 	ROW("RQTC", 0x0EC70, RW),
-	ROW("DTXCTL", 0x07E00, RW),
 	ROW("TXDESCIC", 0x082CC, RW),
 	ROWS("TXLLQ", 0x082E0, 4, RW),
 	ROW("PBTXECC", 0x0C300, RW),
