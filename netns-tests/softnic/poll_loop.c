@@ -22,6 +22,7 @@
 #define BURST       64  /* frames a port and direction in one turn */
 #define QUIET_US    20  /* without a frame before sleeping: about what falling asleep and waking up costs */
 #define SERVE_TURNS 8   /* busy turns between two looks at messages */
+#define HELD_US     50  /* between two looks for receive descriptors, while frames wait for them */
 #define SILENT_US   100 /* between two looks at doorbells that nobody rings */
 
 struct poll_loop {
@@ -86,6 +87,8 @@ static int64_t port_due(struct port *port)
 	if (nic_tx_work(port->nic) || port->wire->tx_pending)
 		return 0;
 	int64_t due = nic_irq_poll(port->nic, nic_now_us());
+	if (port->wire->held)
+		due = sooner(due, HELD_US);
 	if (vfio_server_silent(port->server) && transmit_enabled(port->nic))
 		due = sooner(due, SILENT_US);
 	return due;

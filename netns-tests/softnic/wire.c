@@ -1,10 +1,67 @@
-/* The kinds of wires by name, and the one that is not plugged in anywhere. */
+/* What all wires share, their kinds by name, and the one that is not plugged in anywhere. */
 #include "wire.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "log.h"
+
+#define PATIENCE_US 10000 /* a few of the scheduler's time slices */
+
+/* Find the enabled queue that has fewest free descriptors. False: none is enabled. */
+static bool look_for_room(struct wire *wire)
+{
+	const struct nic *nic = wire->nic;
+	uint32_t room = UINT32_MAX;
+	for (unsigned n = 0; n < NIC_QUEUES; n++) {
+		const struct rx_queue *q = &nic->rxq[n];
+		uint32_t tail;
+		if (!q->enabled || q->halted || (tail = nic_reg(nic, RDT(n))) >= q->count)
+			continue;
+		uint32_t count = tail >= q->head ? tail - q->head : tail + q->count - q->head;
+		if (count >= room)
+			continue;
+		room = count;
+		wire->ring = q->count;
+		wire->buffer_size = q->buffer_size;
+	}
+	wire->room = room == UINT32_MAX ? 0 : room;
+	return room != UINT32_MAX;
+}
+
+static uint32_t descriptors(const struct wire *wire, size_t frames, size_t size)
+{
+	size_t count = frames * ((size + wire->buffer_size - 1) / wire->buffer_size);
+	return count < wire->ring ? (uint32_t)count
+				  : wire->ring - 1; /* of more than that, part will be lost */
+}
+
+static bool has_room(struct wire *wire, size_t frames, size_t size)
+{
+	const struct nic *nic = wire->nic;
+	if (!wire->room || wire->room < descriptors(wire, frames, size)) {
+		if (!nic->link.up || !(nic_reg(nic, RXCTRL) & RXCTRL_RXEN) || !look_for_room(wire))
+			return true;
+		if (wire->room < descriptors(wire, frames, size))
+			return false;
+	}
+	wire->room -= descriptors(wire, frames, size);
+	return true;
+}
+
+bool wire_deliverable(struct wire *wire, size_t frames, size_t size)
+{
+	if (has_room(wire, frames, size)) {
+		wire->held = false;
+		wire->held_since_us = 0;
+		return true;
+	}
+	int64_t now_us = nic_now_us();
+	if (!wire->held_since_us)
+		wire->held_since_us = now_us;
+	wire->held = now_us - wire->held_since_us < PATIENCE_US;
+	return !wire->held;
+}
 
 static void none_send(struct wire *wire, const uint8_t *frame, size_t size)
 {

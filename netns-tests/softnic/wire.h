@@ -23,6 +23,10 @@ struct wire {
 	const struct wire_ops *ops;
 	struct nic *nic; /* whose frames */
 	bool tx_pending; /* frames that could not be sent yet: flush again before sleeping */
+	bool held; /* frames wait for receive descriptors: poll again soon, though nothing will wake the loop */
+	int64_t held_since_us;
+	uint32_t room, ring,
+		buffer_size; /* of the fullest queue as last seen in this poll; room 0: look again */
 	uint64_t rx_frames, tx_frames, tx_dropped, rx_dropped;
 };
 
@@ -36,6 +40,17 @@ struct wire_ops {
 	void (*count)(struct wire *wire);
 	void (*close)(struct wire *wire);
 };
+
+/*
+ * The receive packet buffer. An 82599 has 512 KiB in which frames wait for descriptors while the driver's
+ * thread is not scheduled, 0.4 ms at line rate. Here NIC, driver and traffic share the cores and a burst comes
+ * at the speed of memory, so a wire keeps its frames where they are for longer than that, though not for ever.
+ *
+ * True if now is the time to deliver frames of up to size bytes: every enabled queue has room for them, or
+ * nobody listens, or they have waited long enough and are to be lost. False, and wire->held set: later.
+ * A poll begins with wire->room = 0.
+ */
+bool wire_deliverable(struct wire *wire, size_t frames, size_t size);
 
 /* spec as above. NULL with a message on stderr: no such interface, not permitted, no such file. */
 struct wire *wire_open(const char *spec, struct nic *nic, struct ev_loop *loop);

@@ -93,10 +93,13 @@ static unsigned cable_poll(struct wire *wire, unsigned budget)
 {
 	struct cable *cable = (struct cable *)wire;
 	unsigned done = 0;
+	wire->room = 0;
 	follow_light(cable);
 	while (done < budget && cable->head != cable->tail) {
 		struct record *record = (struct record *)(cable->ring + cable->head % RING_SIZE);
 		if (record->size) {
+			if (!wire_deliverable(wire, 1, record->size))
+				break;
 			wire->rx_frames++;
 			nic_receive(wire->nic, (const uint8_t *)(record + 1), record->size);
 			done++;

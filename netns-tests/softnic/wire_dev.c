@@ -68,6 +68,7 @@ struct dev {
 		struct cmsghdr align;
 	} rx_control[RX_BATCH];
 	struct mmsghdr rx_msgs[RX_BATCH];
+	unsigned rx_next, rx_have; /* messages next..have-1 are still to be delivered */
 
 	uint8_t *tx_memory;
 	size_t tx_used;
@@ -143,13 +144,13 @@ static unsigned receive_one(struct dev *dev, unsigned i)
 	return (unsigned)frames;
 }
 
-static int receive_batch(struct dev *dev, unsigned count)
+static int receive_batch(struct dev *dev)
 {
-	for (unsigned i = 0; i < count; i++) {
+	for (unsigned i = 0; i < RX_BATCH; i++) {
 		dev->rx_msgs[i].msg_hdr.msg_controllen = sizeof dev->rx_control[i];
 		dev->rx_msgs[i].msg_hdr.msg_flags = 0;
 	}
-	int n = recvmmsg(dev->rx_fd, dev->rx_msgs, count, MSG_DONTWAIT, NULL);
+	int n = recvmmsg(dev->rx_fd, dev->rx_msgs, RX_BATCH, MSG_DONTWAIT, NULL);
 	if (n >= 0)
 		return n;
 	switch (errno) {
@@ -162,18 +163,59 @@ static int receive_batch(struct dev *dev, unsigned count)
 	}
 }
 
+/* How many frames a message will come to, and how long they are at most. */
+static size_t frames_of(const struct dev *dev, unsigned i, size_t *size)
+{
+	const struct virtio_net_hdr *vnet = &dev->rx_vnet[i];
+	*size = dev->rx_msgs[i].msg_len;
+	if (vnet->gso_type == VIRTIO_NET_HDR_GSO_NONE || vnet->gso_size == 0)
+		return 1;
+	size_t frames = *size / vnet->gso_size + 1;
+	*size = (size_t)vnet->gso_size + GSO_HEADER_MAX;
+	return frames;
+}
+
+static unsigned deliver_batch(struct dev *dev, unsigned budget)
+{
+	unsigned done = 0;
+	for (; dev->rx_next < dev->rx_have && done < budget; dev->rx_next++) {
+		size_t size, frames = frames_of(dev, dev->rx_next, &size);
+		if (!wire_deliverable(&dev->wire, frames, size))
+			break;
+		done += receive_one(dev, dev->rx_next);
+	}
+	return done;
+}
+
+/* While frames are held back, the socket stays readable: do not let it keep the loop awake. */
+static void watch_frames(struct dev *dev)
+{
+	bool wanted = !dev->wire.held && !dev->gone;
+	if (wanted && !ev_is_active(&dev->rx_watcher))
+		ev_io_start(dev->loop, &dev->rx_watcher);
+	else if (!wanted)
+		ev_io_stop(dev->loop, &dev->rx_watcher);
+}
+
 static unsigned dev_poll(struct wire *wire, unsigned budget)
 {
 	struct dev *dev = (struct dev *)wire;
 	unsigned done = 0;
-	while (done < budget && !dev->gone) {
-		unsigned wanted = budget - done < RX_BATCH ? budget - done : RX_BATCH;
-		int n = receive_batch(dev, wanted);
-		for (int i = 0; i < n; i++)
-			done += receive_one(dev, (unsigned)i);
-		if ((unsigned)n < wanted)
-			break;
+	bool more = !dev->gone;
+	wire->room = 0;
+	while (more && done < budget) {
+		if (dev->rx_next == dev->rx_have) {
+			int n = receive_batch(dev);
+			dev->rx_next = 0;
+			dev->rx_have = (unsigned)n;
+			more = n == RX_BATCH;
+		}
+		done += deliver_batch(dev, budget - done);
+		if (dev->rx_next < dev->rx_have)
+			break; /* held, or the budget is spent */
 	}
+	if (wire->held == ev_is_active(&dev->rx_watcher))
+		watch_frames(dev);
 	return done;
 }
 
@@ -259,6 +301,8 @@ static void lost(struct dev *dev)
 	softnic_error("port %u: %s: interface has gone: the cable is out until ixy-softnic is started again",
 		dev->wire.nic->port, dev->name);
 	dev->gone = true;
+	dev->rx_next = dev->rx_have = 0;
+	dev->wire.held = false;
 	ev_io_stop(dev->loop, &dev->rx_watcher);
 	ev_io_stop(dev->loop, &dev->link_watcher);
 	tx_drop_rest(dev);
