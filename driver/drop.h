@@ -15,6 +15,7 @@
 	X(RX_ERROR, "rx-error", "the NIC marked the frame bad: CRC, length, symbol or oversize error") \
 	X(RX_BAD_DESCRIPTOR, "rx-bad-descriptor", "the NIC wrote back a length or a chain that its buffers cannot hold") \
 	X(RX_TOO_LONG, "rx-too-long", "the frame is longer than the interface's MTU allows") \
+	X(RX_RESET, "rx-reset", "the frame was in the receive ring when the NIC had to be reset")                 \
 	X(TX_RING_FULL, "tx-ring-full", "the transmit ring was full: the wire is slower than the sender") \
 	X(TX_LINK_DOWN, "tx-link-down", "the cable is out, so the frame could not leave") \
 	X(TX_TOO_LONG, "tx-too-long", "the frame is longer than the MTU, or than the NIC can send") \

@@ -152,7 +152,7 @@ uint32_t ixy_poll_events(struct ixy_device *dev);
 
 /*
  * Reset the device and bring it up as it was: MAC, MTU, filters, promiscuity stay. Frames in the transmit
- * rings are freed and counted as tx-reset. No other thread may be inside a function of this device.
+ * rings are freed and counted as tx-reset, those in the receive rings as rx-reset. No other thread may be inside a function of this device.
  */
 int ixy_reset(struct ixy_device *dev);
 

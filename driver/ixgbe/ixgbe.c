@@ -168,6 +168,8 @@ static void stop(struct ixgbe_device *dev)
 			ixgbe_tx_queue_stop(dev, i);
 		/* Queues can refuse to stop; a device after a reset, without bus mastering, cannot DMA. */
 		device_reset(dev);
+		/* The reset has lit the laser. The other side must not take us for a NIC that listens. */
+		ixgbe_link_stop(dev);
 	}
 	pci_bus_master(dev->ixy.pci, false);
 	for (uint16_t i = 0; i < dev->ixy.rx_queues; i++)

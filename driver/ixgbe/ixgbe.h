@@ -149,8 +149,9 @@ void ixgbe_rx_queue_free(struct ixgbe_device *dev, uint16_t queue);
 void ixgbe_rx_setup(struct ixgbe_device *dev); /* packet buffers, CRC, RSS; RX is off */
 int ixgbe_rx_queue_start(
 	struct ixgbe_device *dev, uint16_t queue); /* ring registers, buffers, ENABLE, tail */
-void ixgbe_rx_queue_stop(struct ixgbe_device *dev, uint16_t queue);  /* ENABLE off */
-void ixgbe_rx_queue_empty(struct ixgbe_device *dev, uint16_t queue); /* buffers back to the pool */
+void ixgbe_rx_queue_stop(struct ixgbe_device *dev, uint16_t queue); /* ENABLE off */
+/* Buffers back to the pool; frames that nobody has fetched count as rx-reset. */
+void ixgbe_rx_queue_empty(struct ixgbe_device *dev, uint16_t queue);
 int ixgbe_rx_enable(struct ixgbe_device *dev); /* RXCTRL.RXEN, quiescing SECRX around it */
 void ixgbe_rx_disable(struct ixgbe_device *dev);
 
@@ -173,7 +174,8 @@ void ixgbe_tx_queue_empty(
  * What frame's PKT_TX_* flags mean for its descriptors: the context it needs, bits for *command to add, *olinfo
  * to set. For TSO the headers are changed in place. -EINVAL: the request does not fit the frame.
  */
-int ixgbe_tx_offload(struct pkt_buf *frame, struct ixgbe_context *context, uint32_t *command, uint32_t *olinfo);
+int ixgbe_tx_offload(
+	struct pkt_buf *frame, struct ixgbe_context *context, uint32_t *command, uint32_t *olinfo);
 
 /* --- link.c -------------------------------------------------------------------------------------- */
 

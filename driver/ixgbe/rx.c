@@ -116,6 +116,14 @@ uint32_t ixgbe_rx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *
 			rx_drop(q, buf, eop, IXY_DROP_RX_BAD_DESCRIPTOR);
 			continue;
 		}
+		/*
+		 * The NIC fills a buffer before it goes on to the next. A short one that is not the last has lost its
+		 * EOP, so what follows is another frame, not the rest of this one.
+		 */
+		if (unlikely(!eop && size != q->buffer_size)) {
+			rx_drop(q, buf, true, IXY_DROP_RX_BAD_DESCRIPTOR);
+			continue;
+		}
 		if (unlikely(status & RXD_ERR_RXE)) {
 			rx_drop(q, buf, eop, IXY_DROP_RX_ERROR);
 			continue;
@@ -285,6 +293,15 @@ void ixgbe_rx_queue_empty(struct ixgbe_device *dev, uint16_t queue)
 
 	if (!q->bufs)
 		return;
+	/* The NIC has counted these as received. Each ends once. */
+	for (; q->next != q->fill; q->next = (uint16_t)(q->next + 1) & q->mask) {
+		uint32_t status = le32toh(q->descs[q->next].wb.status_error);
+
+		if (!(status & RXD_STAT_DD))
+			break;
+		if (status & RXD_STAT_EOP)
+			count(&q->stats.drops[IXY_DROP_RX_RESET], 1);
+	}
 	for (uint32_t i = 0; i <= q->mask; i++) {
 		pkt_buf_free(q->bufs[i]);
 		q->bufs[i] = NULL;
