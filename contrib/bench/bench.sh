@@ -302,7 +302,7 @@ printf '%s, %s cores, Linux %s; medians of %s runs; %s\n\n' "$processor" "$(npro
 {
 	printf '%-28s %-12s' '' ''
 	printf ' %10s' "${columns[@]}"
-	printf ' %12s\n' 'ours:testpmd'
+	printf ' %16s\n' 'adaptive:testpmd'
 	for row in "${rows[@]}"; do
 		IFS='|' read -r name what unit format <<<"$row"
 		printf '%-28s %-12s' "$what" "$unit"
@@ -313,7 +313,7 @@ printf '%s, %s cores, Linux %s; medians of %s runs; %s\n\n' "$processor" "$(npro
 					then .adaptive.median / .testpmd.median else "-" end
 				else .[$column].median // "-" end' "$result")
 			width=10 pattern=$format
-			[ "$column" != ratio ] || width=12 pattern='%.2f'
+			[ "$column" != ratio ] || width=16 pattern='%.2f'
 			# shellcheck disable=SC2059 # the format is the row's
 			[ "$value" = - ] || value=$(printf "$pattern" "$value")
 			printf " %${width}s" "$value"
