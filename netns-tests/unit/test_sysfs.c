@@ -30,7 +30,8 @@
 #include "driver/pci/transport.h"
 
 #define ADDRESS  "0000:03:00.0"
-#define DEVICE   "bus/pci/devices/" ADDRESS "/"
+#define FUNCTION "bus/pci/devices/" ADDRESS
+#define DEVICE   FUNCTION "/"
 #define BAR_SIZE 0x20000
 
 static char root[64];
@@ -114,7 +115,7 @@ static void has_interface(const char *name)
 static int setup(void **state)
 {
 	const char *dirs[] = {"bus", "bus/pci", "bus/pci/devices", "bus/pci/drivers", "bus/pci/drivers/ixgbe",
-		"bus/pci/drivers/vfio-pci", "bus/pci/devices/" ADDRESS};
+		"bus/pci/drivers/vfio-pci", FUNCTION};
 	const char *empty[] = {"bus/pci/drivers_probe", "bus/pci/drivers/ixgbe/bind",
 		"bus/pci/drivers/ixgbe/unbind", DEVICE "enable", DEVICE "reset"};
 
