@@ -56,6 +56,7 @@ struct wire;
 	X(RING_CHANGED, "ring-changed", "base, length or head written while the queue is enabled")          \
 	X(QUEUE_HALF_CONFIGURED, "queue-half-configured",                                                   \
 		"queue enabled before its ring, buffer size or DMA engine was set up")                      \
+	X(TAIL_DISABLED, "tail-disabled", "tail moved on a queue that is not enabled")                      \
 	X(RS_WTHRESH, "rs-wthresh",                                                                         \
 		"sparse RS, or head write-back, with TXDCTL.WTHRESH not 0: RS is ignored")                  \
 	X(TX_DESCRIPTOR, "tx-descriptor",                                                                   \
@@ -209,6 +210,8 @@ struct tx_queue {
 	uint32_t count; /* descriptors in the ring */
 	uint32_t head;
 	uint32_t bad_tail;     /* last tail that was refused, so that it is counted once */
+	uint32_t idle_tail;    /* as last seen while the queue was disabled */
+	bool changed;          /* ring registers were found changed */
 	uint32_t partial_tail; /* the tail ended amid a packet: nothing to do until it moves */
 	uint32_t written;      /* write-back has come this far; behind head only while tx-stall strikes */
 	bool halted;           /* its ring cannot be reached by DMA: dead until enabled anew */
@@ -229,8 +232,9 @@ struct rx_queue {
 	uint32_t header_size; /* SRRCTL.BSIZEHEADER in bytes */
 	uint32_t desc_type;   /* SRRCTL.DESCTYPE, in place */
 	bool drop_en;
-	bool halted; /* its ring cannot be reached by DMA: dead until enabled anew */
-	uint32_t bad_tail;
+	bool halted;                  /* its ring cannot be reached by DMA: dead until enabled anew */
+	uint32_t bad_tail, idle_tail; /* as in struct tx_queue */
+	bool changed;
 };
 
 /*
@@ -249,8 +253,9 @@ void nic_rx_queue_update(struct nic *nic, unsigned queue);
 void nic_tx_queue_update(struct nic *nic, unsigned queue);
 
 /*
- * A client that has mapped the queue pages may enable or disable queues by plain stores: notice it. Called
- * when the loop is about to sleep and after each message.
+ * A client that has mapped the queue pages may enable or disable queues by plain stores: notice it, and ring
+ * registers or tails that were changed at the wrong time. Called when the loop is about to sleep and after each
+ * message.
  */
 void nic_scan_mapped(struct nic *nic);
 
@@ -418,7 +423,7 @@ void nic_config_write(struct nic *nic, uint32_t offset, unsigned size, uint32_t 
 void nic_config_reset(struct nic *nic);
 bool nic_bus_master(const struct nic *nic); /* enabled, and the function in D0 */
 bool nic_msix_enabled(const struct nic *nic);
-bool nic_msix_masked(const struct nic *nic);             /* the function mask */
+bool nic_msix_masked(const struct nic *nic);         /* the function mask */
 void nic_msix_control(struct nic *nic, bool enable); /* MSI-X enable as given, function mask clear */
 
 /* BAR 0 with the register's semantics (offset is range-checked, aligned; all-ones when removed). */

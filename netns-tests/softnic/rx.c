@@ -9,9 +9,9 @@
  * once a burst: the client changes both by messages, and none is served inside one. A descriptor is copied
  * when its turn comes, and only the copy is believed. Nothing on this path can come back into it.
  *
- * Silicon keeps a frame in its packet buffer while a queue without DROP_EN has no descriptor for it. This model
- * has no packet buffer: such a frame is dropped at once and counted in MPC, as if the buffer were full; with
- * DROP_EN it is counted in QPRDC.
+ * Silicon's packet buffer, in which frames wait for descriptors, is the wires' affair (wire.h). What arrives
+ * here and finds no descriptors is dropped at once: counted in QPRDC if the queue has DROP_EN, else in MPC, as
+ * if the packet buffer had been full.
  */
 #include "datapath.h"
 
@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RX_BATCH 128 /* descriptors written back together at most; a frame has 17 (16 KiB in 1 KiB buffers) */
+#define RX_BATCH 64 /* descriptors written back together at most; a frame has 17 (16 KiB in 1 KiB buffers) */
 #define RING_MAX 65528 /* descriptors */
 
 struct rx_pending {
@@ -158,17 +158,37 @@ static void queue_enable(struct nic *nic, unsigned n)
 	nic->rxq[n] = q;
 }
 
+static void check_unchanged(struct nic *nic, unsigned n, struct rx_queue *q)
+{
+	uint64_t base = (uint64_t)nic_reg(nic, RDBAH(n)) << 32 | nic_reg(nic, RDBAL(n));
+	uint32_t count = nic_reg(nic, RDLEN(n)) / sizeof(union ixgbe_rx_desc), head = nic_reg(nic, RDH(n));
+
+	if (q->changed || (base == q->base && count == q->count && head == q->head))
+		return;
+	q->changed = true;
+	nic_violate(nic, NIC_VIOLATION_RING_CHANGED, "RX queue %u: base %#lx, %u descriptors, head %u", n,
+		(unsigned long)base, count, head);
+}
+
 void nic_rx_queue_update(struct nic *nic, unsigned n)
 {
+	struct rx_queue *q = &nic->rxq[n];
+	/* The tail first: drivers enable, then move it, so a tail seen to move on a disabled queue did so. */
+	uint32_t tail = nic_reg(nic, RDT(n));
 	bool enable = nic_reg(nic, RXDCTL(n)) & RXDCTL_ENABLE;
 
-	if (enable == nic->rxq[n].enabled)
-		return;
-	if (enable) {
+	if (enable && !q->enabled) {
 		queue_enable(nic, n);
-	} else {
+	} else if (enable) {
+		check_unchanged(nic, n, q);
+	} else if (q->enabled) {
 		nic_receive_flush(nic);
-		nic->rxq[n].enabled = false;
+		q->enabled = false;
+		q->idle_tail = tail;
+	} else if (tail != q->idle_tail) {
+		if (tail != 0)
+			nic_violate(nic, NIC_VIOLATION_TAIL_DISABLED, "RX queue %u: RDT %u", n, tail);
+		q->idle_tail = tail;
 	}
 }
 

@@ -104,20 +104,39 @@ static void queue_disable(struct nic *nic, unsigned n)
 			tx->active[i] = tx->active[--tx->actives];
 }
 
+static void check_unchanged(struct nic *nic, unsigned n, struct tx_queue *q)
+{
+	uint64_t base = (uint64_t)nic_reg(nic, TDBAH(n)) << 32 | nic_reg(nic, TDBAL(n));
+	uint32_t count = nic_reg(nic, TDLEN(n)) / sizeof(union ixgbe_tx_desc), head = nic_reg(nic, TDH(n));
+
+	if (q->changed || (base == q->base && count == q->count && head == q->head))
+		return;
+	q->changed = true;
+	nic_violate(nic, NIC_VIOLATION_RING_CHANGED, "TX queue %u: base %#lx, %u descriptors, head %u", n,
+		(unsigned long)base, count, head);
+}
+
 void nic_tx_queue_update(struct nic *nic, unsigned n)
 {
-	uint32_t txdctl = nic_reg(nic, TXDCTL(n));
+	struct tx_queue *q = &nic->txq[n];
+	/* The tail first: drivers enable, then move it, so a tail seen to move on a disabled queue did so. */
+	uint32_t tail = nic_reg(nic, TDT(n)), txdctl = nic_reg(nic, TXDCTL(n));
 	bool enable = txdctl & TXDCTL_ENABLE;
 
 	/* A poll writes everything back at its end, so there is nothing to flush; the bit clears itself. */
 	if (txdctl & TXDCTL_SWFLSH)
 		__atomic_fetch_and(&nic->regs[TXDCTL(n) / 4], ~TXDCTL_SWFLSH, __ATOMIC_RELEASE);
-	if (enable == nic->txq[n].enabled)
-		return;
-	if (enable) {
+	if (enable && !q->enabled) {
 		queue_enable(nic, n, txdctl);
-	} else {
+	} else if (enable) {
+		check_unchanged(nic, n, q);
+	} else if (q->enabled) {
 		queue_disable(nic, n);
+		q->idle_tail = tail;
+	} else if (tail != q->idle_tail) {
+		if (tail != 0)
+			nic_violate(nic, NIC_VIOLATION_TAIL_DISABLED, "TX queue %u: TDT %u", n, tail);
+		q->idle_tail = tail;
 	}
 }
 

@@ -21,7 +21,7 @@
 #include "netns-tests/softnic/wire.h"
 
 #define RIG_IOVA    0x40000000ull
-#define RIG_SIZE    (8u << 20)
+#define RIG_SIZE    (16u << 20)
 #define RIG_BUFFERS 0x200000u /* offset in the memory; rings lie before it */
 #define RIG_FRAMES  8192
 

@@ -23,6 +23,7 @@ static void configure_queue(struct rig *rig, unsigned n, uint32_t count)
 static void start_queue(struct rig *rig, unsigned n, uint32_t count)
 {
 	rig_set(rig, DMATXCTL, DMATXCTL_TE);
+	rig_write(rig, TXDCTL(n), 0);
 	configure_queue(rig, n, count);
 	rig_set(rig, TXDCTL(n), TXDCTL_ENABLE);
 	assert_true(nic_peek32(rig->nic, TXDCTL(n)) & TXDCTL_ENABLE);
@@ -996,6 +997,42 @@ static void a_queue_that_is_half_configured_is_not_enabled(void **state)
 	assert_not_enabled(rig, 5, NIC_VIOLATION_RING_ALIGN);
 }
 
+static void ring_registers_stay_while_the_queue_is_enabled(void **state)
+{
+	struct rig *rig = *state;
+	const uint32_t regs[] = {TDBAL(0), TDBAH(0), TDLEN(0), TDH(0)};
+
+	for (unsigned i = 0; i < 4; i++) {
+		start_queue(rig, 0, RING);
+		nic_tx_queue_update(rig->nic, 0);
+		rig_violated(rig, NIC_VIOLATION_RING_CHANGED, 0);
+		nic_reg_set(rig->nic, regs[i], nic_reg(rig->nic, regs[i]) + 128);
+		nic_tx_queue_update(rig->nic, 0);
+		nic_tx_queue_update(rig->nic, 0);
+		rig_violated(rig, NIC_VIOLATION_RING_CHANGED, 1);
+		rig_write(rig, TXDCTL(0), 0);
+	}
+}
+
+static void the_tail_of_a_disabled_queue_stays(void **state)
+{
+	struct rig *rig = *state;
+
+	nic_reg_set(rig->nic, TDT(1), 5);
+	nic_tx_queue_update(rig->nic, 1);
+	nic_tx_queue_update(rig->nic, 1);
+	rig_violated(rig, NIC_VIOLATION_TAIL_DISABLED, 1);
+	nic_reg_set(rig->nic, TDT(1), 0); /* as a driver prepares it */
+	nic_tx_queue_update(rig->nic, 1);
+	rig_violated(rig, NIC_VIOLATION_TAIL_DISABLED, 0);
+
+	/* What is left of an enabled queue's life does not count. */
+	nic_reg_set(rig->nic, TDT(0), 3);
+	rig_write(rig, TXDCTL(0), 0);
+	nic_tx_queue_update(rig->nic, 0);
+	rig_violated(rig, NIC_VIOLATION_TAIL_DISABLED, 0);
+}
+
 static void a_disabled_queue_starts_anew(void **state)
 {
 	struct rig *rig = *state;
@@ -1007,6 +1044,8 @@ static void a_disabled_queue_starts_anew(void **state)
 	put_single(rig, 1, 0, 100);
 	nic_reg_set(rig->nic, TDT(0), 2);
 	assert_int_equal(nic_tx_poll(rig->nic, 10), 0);
+	nic_tx_queue_update(rig->nic, 0);
+	rig_violated(rig, NIC_VIOLATION_TAIL_DISABLED, 1);
 
 	memset(ring(rig, 0), 0, RING * 16);
 	start_queue(rig, 0, RING);
@@ -1223,6 +1262,8 @@ int main(void)
 		TEST(a_ring_that_was_unmapped_stops_its_queue),
 		TEST(a_ring_needs_a_bus_master),
 		TEST(a_queue_that_is_half_configured_is_not_enabled),
+		TEST(ring_registers_stay_while_the_queue_is_enabled),
+		TEST(the_tail_of_a_disabled_queue_stays),
 		TEST(a_disabled_queue_starts_anew),
 		TEST(software_flush_clears_itself),
 		TEST(without_link_frames_are_completed_and_dropped),
