@@ -383,7 +383,6 @@ int vfio_user_attach(int fd, const struct vfio_user_attach *how, struct pci_devi
 	err = negotiate_version(device);
 	if (err)
 		goto fail_channel;
-	device->channel.established = true;
 	err = get_device_info(device);
 	if (err)
 		goto fail_channel;
@@ -393,6 +392,7 @@ int vfio_user_attach(int fd, const struct vfio_user_attach *how, struct pci_devi
 	err = vfio_user_doorbells_open(device);
 	if (err)
 		goto fail_channel;
+	device->channel.established = true;
 	device->released = how->released;
 	device->released_arg = how->arg;
 	*pci = &device->pci;

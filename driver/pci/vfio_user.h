@@ -20,7 +20,7 @@ struct vfio_user_channel {
 	int fd;
 	const char *name;    /* for texts; not owned */
 	unsigned timeout_ms; /* the bound of each exchange */
-	bool established;    /* the version handshake is over */
+	bool established;    /* from here on losing the peer is worth a notice: nobody waits for an error */
 	bool gone;           /* the stream is of no more use: nothing is sent, every call fails. Atomic. */
 	uint16_t next_id;
 	uint32_t posted;      /* commands without a reply since the last one with */

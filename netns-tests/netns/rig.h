@@ -105,8 +105,11 @@ uint64_t tapd_last_number(struct process *tapd, const char *format, ...)
 
 /* --- the end ---------------------------------------------------------------------------------------------------------- */
 
-/* Every frame that the NIC or the kernel handed over is delivered or counted under a drop reason. */
-void tapd_assert_conserved(struct process *tapd);
+/*
+ * Every frame that the NIC or the kernel handed over is delivered or counted under a drop reason. lost_on_wire:
+ * frames that the NIC took and could not send, because the link went at that moment.
+ */
+void tapd_assert_conserved(struct process *tapd, uint64_t lost_on_wire);
 /* SIGTERM, and: exit code 0, nothing from a sanitizer. */
 void tapd_assert_stops(struct process *tapd);
 /*

@@ -77,6 +77,7 @@ static int parse_options(int argc, char **argv, struct options *options, int *co
 		{0},
 	};
 	*code = EXIT_USAGE;
+	opterr = 0; /* the complaint below is the only one */
 	for (int option; (option = getopt_long(argc, argv, "h", known, NULL)) != -1;) {
 		switch (option) {
 		case CONTROL: options->control = optarg; break;
@@ -104,7 +105,10 @@ static int parse_options(int argc, char **argv, struct options *options, int *co
 			fputs(usage, stdout);
 			*code = 0;
 			return -1;
-		default: fputs("ixy-softnic: --help tells the options\n", stderr); return -1;
+		default:
+			softnic_error("%s: no such option, or without its value; --help tells the options",
+				argv[optind - 1]);
+			return -1;
 		}
 	}
 	if (optind < argc)

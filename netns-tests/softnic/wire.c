@@ -130,7 +130,7 @@ struct wire *wire_open(const char *spec, struct nic *nic, struct ev_loop *loop)
 		nic->wire = wire;
 		return wire;
 	}
-	softnic_error("%s: no such wire: say dev:NAME, cable, pcap:IN[,OUT] or none", spec);
+	softnic_error("\"%s\": no such wire: say dev:NAME, cable, pcap:IN[,OUT] or none", spec);
 	return NULL;
 }
 
