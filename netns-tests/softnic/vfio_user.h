@@ -56,9 +56,7 @@ struct vfio_server {
 	int out_fds[VFIO_SERVER_REPLY_FDS]; /* borrowed */
 	unsigned out_fd_count;
 
-	/* MSI-X: an eventfd a vector (-1: none), and SET_IRQS' own mask. */
-	int irq_fds[NIC_MSIX_VECTORS];
-	uint64_t irq_masked;
+	int irq_fds[NIC_MSIX_VECTORS]; /* an eventfd a vector; -1: none */
 };
 
 /*

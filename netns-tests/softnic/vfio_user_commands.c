@@ -19,6 +19,8 @@
 #define REGIONS VFIO_PCI_NUM_REGIONS
 #define IRQS    VFIO_PCI_NUM_IRQS
 
+#define MSIX_ENTRY_CONTROL 12 /* offset in an entry of the MSI-X table; 1: masked */
+
 /* Pages of BAR 0 that a client may map: queue registers, which have no side effects when read. */
 static const struct vfio_region_sparse_mmap_area mappable[] = {
 	{.offset = 0x1000, .size = 0x1000}, /* receive queues 0..63 */
@@ -272,16 +274,23 @@ static int get_irq_info(struct vfio_server *server)
 }
 
 /*
- * The client hands over eventfds instead of writing the MSI-X table; its masks, and holding what is pending
- * behind them, are the table's all the same (msix.c).
+ * The client hands over eventfds instead of writing the MSI-X table and its capability; but what is masked and
+ * what is pending is kept there all the same (msix.c).
  */
-static void update_vectors(struct vfio_server *server)
+static void mask_vector(struct vfio_server *server, uint32_t vector, bool masked)
 {
-	uint64_t vectors = 0;
+	nic_msix_write32(
+		server->nic, vector * (uint32_t)sizeof(struct nic_msix_entry) + MSIX_ENTRY_CONTROL, masked);
+}
+
+/* MSI-X is on while any vector has an eventfd. */
+static void update_msix(struct vfio_server *server)
+{
+	bool any = false;
 	for (unsigned vector = 0; vector < NIC_MSIX_VECTORS; vector++)
-		if (server->irq_fds[vector] >= 0)
-			vectors |= UINT64_C(1) << vector;
-	nic_msix_enable(server->nic, vectors & ~server->irq_masked);
+		any |= server->irq_fds[vector] >= 0;
+	nic_msix_control(server->nic, any);
+	nic_msix_update(server->nic);
 }
 
 void vfio_server_raise(void *context, unsigned vector)
@@ -305,7 +314,6 @@ void vfio_server_irqs_reset(struct vfio_server *server)
 {
 	for (uint32_t vector = 0; vector < NIC_MSIX_VECTORS; vector++)
 		set_irq_fd(server, vector, -1);
-	server->irq_masked = 0;
 }
 
 /* Eventfds for vectors start ..., or with no descriptors at all: take theirs away. */
@@ -322,8 +330,9 @@ static int set_irq_fds(struct vfio_server *server, uint32_t start, uint32_t coun
 			fcntl(fd, F_SETFL, O_NONBLOCK);
 		}
 		set_irq_fd(server, start + i, fd);
+		mask_vector(server, start + i, fd < 0);
 	}
-	update_vectors(server);
+	update_msix(server);
 	return 0;
 }
 
@@ -332,18 +341,13 @@ static int act_on_vectors(
 	struct vfio_server *server, uint32_t action, uint32_t start, uint32_t count, const uint8_t *chosen)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		uint64_t bit = UINT64_C(1) << (start + i);
 		if (chosen && !chosen[i])
 			continue;
 		if (action == VFIO_IRQ_SET_ACTION_TRIGGER)
 			vfio_server_raise(server, start + i);
-		else if (action == VFIO_IRQ_SET_ACTION_MASK)
-			server->irq_masked |= bit;
 		else
-			server->irq_masked &= ~bit;
+			mask_vector(server, start + i, action == VFIO_IRQ_SET_ACTION_MASK);
 	}
-	if (action != VFIO_IRQ_SET_ACTION_TRIGGER)
-		update_vectors(server);
 	return 0;
 }
 
@@ -364,7 +368,7 @@ static int set_irqs(struct vfio_server *server)
 		if (start || data != VFIO_IRQ_SET_DATA_NONE || action != VFIO_IRQ_SET_ACTION_TRIGGER)
 			return -EINVAL;
 		vfio_server_irqs_reset(server);
-		update_vectors(server);
+		update_msix(server);
 		return 0;
 	}
 	if (start >= NIC_MSIX_VECTORS || count > NIC_MSIX_VECTORS - start)
@@ -504,6 +508,10 @@ static int dma_unmap(struct vfio_server *server)
 static int device_reset(struct vfio_server *server)
 {
 	nic_reset_function(server->nic);
+	/* The client's eventfds outlive a reset, as those given to VFIO do. */
+	for (uint32_t vector = 0; vector < NIC_MSIX_VECTORS; vector++)
+		mask_vector(server, vector, server->irq_fds[vector] < 0);
+	update_msix(server);
 	return 0;
 }
 
