@@ -38,6 +38,7 @@
 #define DEVICE_INTERVAL_S        0.5
 #define DEVICE_INTERVAL_NO_IRQ_S 0.25
 
+#define SUPER_FRAME    65535        /* the longest IP packet that the kernel leaves to the NIC to segment */
 #define FRAME_OVERHEAD (14 + 2 * 4) /* Ethernet header, two VLAN tags */
 #define DEFAULT_RING   512          /* of struct ixy_options */
 
@@ -49,7 +50,8 @@ struct daemon {
 	struct ev_timer device_timer;
 	struct ev_async gone; /* from a worker: the interface has been deleted */
 	int exit_code;
-	bool ready; /* was, once */
+	bool offload; /* super-frames both ways */
+	bool ready;   /* was, once */
 	bool ending;
 	struct ixy_link last_link; /* with ending: before we took it down ourselves */
 	uint64_t start_ns;
@@ -156,9 +158,9 @@ static int exit_code_of(int rc)
 
 /* What the longest frame from the kernel takes, and how many buffers a queue's pool needs so as never to run dry:
  * the ring full, a burst pending, and the next frame's chain. */
-static uint32_t max_frame(const struct ixy_device *dev)
+static uint32_t max_frame(const struct daemon *d)
 {
-	return (uint32_t)ixy_max_mtu(dev) + FRAME_OVERHEAD;
+	return (d->offload ? SUPER_FRAME : (uint32_t)ixy_max_mtu(d->dev)) + FRAME_OVERHEAD;
 }
 
 static uint32_t pool_buffers(const struct options *o, uint32_t chain)
@@ -166,13 +168,10 @@ static uint32_t pool_buffers(const struct options *o, uint32_t chain)
 	return (o->ring ? o->ring : DEFAULT_RING) + WORKER_BATCH * chain + chain;
 }
 
-/* Longest MTU of any device this daemon knows, before the device is open and says. */
-#define JUMBO_MTU 9710
-
 static int device_start(struct daemon *d)
 {
 	const struct options *o = &d->options;
-	uint32_t chain = tap_port_buffers(JUMBO_MTU + FRAME_OVERHEAD, PKT_BUF_DATA_SIZE);
+	uint32_t chain = tap_port_buffers(SUPER_FRAME + FRAME_OVERHEAD, PKT_BUF_DATA_SIZE);
 	struct ixy_options options = {
 		.rx_queues = o->queues,
 		.tx_queues = o->queues,
@@ -201,9 +200,24 @@ static int device_start(struct daemon *d)
 	return 0;
 }
 
+/* Super-frames both ways, where the NIC can verify and complete checksums and segment. */
+static int offload_start(struct daemon *d)
+{
+	const uint32_t needed = IXY_CAP_RX_CSUM | IXY_CAP_TX_CSUM | IXY_CAP_TSO;
+	int rc;
+
+	d->offload = !d->options.no_offload && (ixy_capabilities(d->dev) & needed) == needed;
+	rc = tap_set_offload(d->tap, d->offload);
+	if (rc < 0) {
+		log_error("%s: cannot set the interface's offloads: %s", d->options.ifname, strerror(-rc));
+		return EXIT_FAILURE;
+	}
+	return 0;
+}
+
 static int pools_start(struct daemon *d)
 {
-	uint32_t chain = tap_port_buffers(max_frame(d->dev), PKT_BUF_DATA_SIZE);
+	uint32_t chain = tap_port_buffers(max_frame(d), PKT_BUF_DATA_SIZE);
 
 	for (d->queues = 0; d->queues < d->options.queues; d->queues++) {
 		struct mempool *pool = ixy_mempool_create(d->dev, pool_buffers(&d->options, chain), 0);
@@ -213,7 +227,7 @@ static int pools_start(struct daemon *d)
 			return exit_code_of(-errno);
 		}
 		d->pools[d->queues] = pool;
-		d->ports[d->queues] = tap_port_bind(d->tap, d->queues, pool, max_frame(d->dev));
+		d->ports[d->queues] = tap_port_bind(d->tap, d->queues, pool, max_frame(d));
 	}
 	return 0;
 }
@@ -353,6 +367,7 @@ static int start_workers(struct daemon *d)
 			.counters = &d->counters[i],
 			.name = d->worker_names[i],
 			.cpu = o->cpu_count ? (int)o->cpus[i % o->cpu_count] : -1,
+			.gro = d->offload,
 			.poll = o->poll,
 			.idle_usecs = o->idle_usecs,
 			.interface_gone = tell_interface_gone,
@@ -437,7 +452,9 @@ static int run(struct daemon *d)
 	rc = device_start(d);
 	if (rc)
 		goto close_tap;
-	rc = pools_start(d);
+	rc = offload_start(d);
+	if (!rc)
+		rc = pools_start(d);
 	if (rc)
 		goto stop_pools;
 	rc = interface_start(d);

@@ -28,6 +28,7 @@ enum option_id {
 	OPT_CPU,
 	OPT_MULTICAST,
 	OPT_RING,
+	OPT_NO_OFFLOAD,
 	OPT_FORCE,
 	OPT_RESERVE,
 	OPT_JSON,
@@ -53,6 +54,7 @@ static const struct {
 	{OPT_MULTICAST, "multicast", "all|list",
 		"all: the NIC passes all multicast (default); list: only joined groups"},
 	{OPT_RING, "ring", "N", "descriptors a ring, a power of two (64-4096; default 512)"},
+	{OPT_NO_OFFLOAD, "no-offload", NULL, "no super-frames: every frame its own, checksums complete"},
 	{OPT_FORCE, "force", NULL, "take a NIC although it is a live interface of this host"},
 	{OPT_RESERVE, "reserve-hugepages", NULL, "reserve the huge pages that are missing"},
 	{OPT_JSON, "json", NULL, "print the counters as JSON"},
@@ -272,6 +274,7 @@ static int parse_option(const struct complaint *c, int id, const char *text, str
 	case OPT_RING: rc = parse_ring(c, text, o); break;
 	case OPT_PERSIST: o->persist = true; break;
 	case OPT_POLL: o->poll = true; break;
+	case OPT_NO_OFFLOAD: o->no_offload = true; break;
 	case OPT_FORCE: o->force = true; break;
 	case OPT_RESERVE: o->reserve_huge_pages = true; break;
 	case OPT_JSON: o->json = true; break;

@@ -39,6 +39,7 @@ struct options {
 	unsigned cpus[OPTIONS_MAX_CPUS]; /* worker i runs on cpus[i % cpu_count] */
 	size_t cpu_count;                /* 0: the scheduler chooses */
 	enum multicast_policy multicast;
+	bool no_offload;         /* neither coalesce toward the kernel nor let the NIC segment */
 	bool force;              /* take a NIC that is a live interface of this host */
 	bool reserve_huge_pages; /* reserve what is missing */
 	bool json;               /* statistics as JSON */

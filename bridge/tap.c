@@ -3,7 +3,7 @@
  *
  * Each queue is one descriptor on /dev/net/tun. A write() is a frame that the kernel receives on the interface, a
  * read() one that it sends through it, each with a 12-byte virtio_net header in front (offload requests; all
- * zero for a plain frame). That header lives in the buffer's headroom, right before the frame, so that a frame in
+ * zero for a plain frame; see put_header(), take_header()). That header lives in the buffer's headroom, right before the frame, so that a frame in
  * one buffer is one write() without a copy, and a longer one a writev() over its chain.
  *
  * Reading never truncates: the iovec spans buffers for the longest frame there can be and one byte more, and a
@@ -40,6 +40,9 @@ _Static_assert(sizeof(struct virtio_net_hdr_v1) <= PKT_BUF_HEADROOM, "the header
 
 /* Buffers that a frame of 65,535 bytes, the longest that the kernel can hand out, takes: 33 of 2 KiB. */
 #define MAX_CHAIN 40
+
+/* Buffers of a super-frame on its way into the kernel: all frames of a burst, jumbo frames among them. */
+#define MAX_PIECES 256
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -243,6 +246,13 @@ int tap_persist(struct tap *tap, uid_t owner, gid_t group)
 	return ioctl(fd, TUNSETPERSIST, 1UL) < 0 ? -errno : 0;
 }
 
+int tap_set_offload(struct tap *tap, bool on)
+{
+	unsigned long offloads = on ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN : 0;
+
+	return ioctl(tap->ports[0].fd, TUNSETOFFLOAD, offloads) < 0 ? -errno : 0;
+}
+
 int tap_set_carrier(struct tap *tap, bool on)
 {
 	int carrier = on;
@@ -307,22 +317,63 @@ static enum ixy_drop drop_reason(int error)
 	}
 }
 
+/* Say in the header what is left for the kernel to do: nothing, unless the frame is a super-frame (gro.c). */
+static void put_header(uint8_t *start, const struct pkt_buf *frame)
+{
+	struct virtio_net_hdr_v1 header = {0};
+
+	if (frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6)) {
+		header.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+		header.gso_type =
+			frame->flags & PKT_TX_TSO4 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6;
+		header.hdr_len = frame->header_size;
+		header.gso_size = frame->gso_size;
+		header.csum_start = frame->csum_start;
+		header.csum_offset = frame->csum_offset;
+	}
+	memcpy(start, &header, sizeof(header));
+}
+
+/* What the kernel leaves for the NIC to do. Whether it fits the frame is for the driver to check. */
+static void take_header(struct pkt_buf *frame)
+{
+	struct virtio_net_hdr_v1 header;
+
+	memcpy(&header, frame->data - VNET_HDR_SIZE, sizeof(header));
+	if (likely(!(header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)))
+		return;
+	frame->flags = PKT_TX_L4_CSUM;
+	frame->csum_start = header.csum_start;
+	frame->csum_offset = header.csum_offset;
+	switch (header.gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
+	case VIRTIO_NET_HDR_GSO_NONE: return;
+	case VIRTIO_NET_HDR_GSO_TCPV4: frame->flags |= PKT_TX_TSO4; break;
+	case VIRTIO_NET_HDR_GSO_TCPV6: frame->flags |= PKT_TX_TSO6; break;
+	default: frame->flags |= PKT_TX_USO; break;
+	}
+	frame->gso_size = header.gso_size;
+	/* header.hdr_len is a hint of at least this. The data offset in the TCP header tells exactly. */
+	if (frame->size > header.csum_start + 12u)
+		frame->header_size = (uint16_t)(header.csum_start +
+						(uint32_t)(frame->data[header.csum_start + 12] >> 4) * 4);
+}
+
 /* 0 or a positive errno. */
 static int write_frame(struct kernel_port *port, struct pkt_buf *frame)
 {
 	uint8_t *start = frame->data - VNET_HDR_SIZE; /* see PKT_BUF_HEADROOM */
-	struct iovec iov[MAX_CHAIN];
+	struct iovec iov[MAX_PIECES];
 	int count = 0;
 	ssize_t n;
 
-	memset(start, 0, VNET_HDR_SIZE); /* nothing to finish: the frame is complete, checksums and all */
+	put_header(start, frame);
 	if (!frame->next) {
 		n = write(port->fd, start, VNET_HDR_SIZE + frame->size);
 		return unlikely(n < 0) ? errno : 0;
 	}
 	iov[count++] = (struct iovec){start, VNET_HDR_SIZE + frame->size};
 	for (const struct pkt_buf *buf = frame->next; buf; buf = buf->next) {
-		if (unlikely(count == MAX_CHAIN))
+		if (unlikely(count == MAX_PIECES))
 			return EMSGSIZE;
 		iov[count++] = (struct iovec){buf->data, buf->size};
 	}
@@ -339,19 +390,21 @@ int kernel_port_send(
 	for (uint32_t i = 0; i < count; i++) {
 		int error;
 
+		uint32_t wire_frames = pkt_buf_wire_frames(frames[i]);
+
 		if (unlikely(frames[i]->frame_size < ETH_HEADER)) {
 			counter_add(&counters->drops[IXY_DROP_KERNEL_RUNT], 1);
 			continue;
 		}
 		error = write_frame(port, frames[i]);
 		if (unlikely(error)) {
-			counter_add(&counters->drops[drop_reason(error)], 1);
+			counter_add(&counters->drops[drop_reason(error)], wire_frames);
 			if (error == EBADFD)
 				rc = -EBADFD;
 			continue;
 		}
-		delivered++;
-		bytes += frames[i]->frame_size;
+		delivered += wire_frames;
+		bytes += pkt_buf_wire_bytes(frames[i]);
 	}
 	pkt_buf_free_batch(frames, count);
 	counter_add(&counters->rx.frames, delivered);
@@ -402,7 +455,7 @@ static struct pkt_buf *take_frame(struct kernel_port *port, uint32_t size)
 int kernel_port_recv(
 	struct kernel_port *port, struct pkt_buf *frames[], uint32_t count, struct queue_counters *counters)
 {
-	uint64_t bytes = 0;
+	uint64_t wire_frames = 0, bytes = 0;
 	uint32_t n = 0;
 	int rc = 0;
 
@@ -428,11 +481,13 @@ int kernel_port_recv(
 			continue;
 		}
 		frames[n] = take_frame(port, (uint32_t)got - VNET_HDR_SIZE);
-		bytes += frames[n++]->frame_size;
+		take_header(frames[n]);
+		wire_frames += pkt_buf_wire_frames(frames[n]);
+		bytes += pkt_buf_wire_bytes(frames[n++]);
 	}
 	if (n == 0)
 		return rc;
-	counter_add(&counters->tx.frames, n);
+	counter_add(&counters->tx.frames, wire_frames);
 	counter_add(&counters->tx.bytes, bytes);
 	counter_add(&counters->tx.bursts, 1);
 	return (int)n;

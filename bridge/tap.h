@@ -29,6 +29,12 @@ bool tap_attached(const struct tap *tap);
  */
 int tap_persist(struct tap *tap, uid_t owner, gid_t group);
 
+/*
+ * Let the kernel hand over frames without checksums and TCP super-frames of up to 64 KiB, for the NIC to finish;
+ * or take that back. 0 or a negative errno.
+ */
+int tap_set_offload(struct tap *tap, bool on);
+
 /* What the interface shows as its cable's state: NO-CARRIER or LOWER_UP. 0 or a negative errno. */
 int tap_set_carrier(struct tap *tap, bool on);
 

@@ -21,6 +21,8 @@
  */
 #include "bridge/worker.h"
 
+#include "bridge/gro.h"
+
 #include <errno.h>
 #include <ev.h>
 #include <pthread.h>
@@ -133,6 +135,8 @@ static uint32_t forward_rx(struct worker *w)
 	if (count == 0)
 		return 0;
 	good = drop_too_long(w, frames, count);
+	if (w->config.gro)
+		good = gro_burst(frames, good);
 	if (good && unlikely(kernel_port_send(w->config.port, frames, good, w->counters) < 0))
 		interface_gone(w);
 	return count;

@@ -71,6 +71,23 @@ static inline uint64_t pkt_buf_data_iova(const struct pkt_buf *buf)
 	return buf->iova + (uint64_t)(buf->data - (const uint8_t *)buf);
 }
 
+/*
+ * A super-frame (PKT_TX_TSO4, PKT_TX_TSO6, PKT_TX_USO) stands for several frames on the wire: how many, and how
+ * many bytes they have together. Any other frame is one.
+ */
+static inline uint32_t pkt_buf_wire_frames(const struct pkt_buf *frame)
+{
+	if (!(frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO)) || !frame->gso_size ||
+		frame->frame_size <= frame->header_size)
+		return 1;
+	return (frame->frame_size - frame->header_size + frame->gso_size - 1u) / frame->gso_size;
+}
+
+static inline uint64_t pkt_buf_wire_bytes(const struct pkt_buf *frame)
+{
+	return frame->frame_size + (uint64_t)(pkt_buf_wire_frames(frame) - 1) * frame->header_size;
+}
+
 struct mempool {
 	struct pkt_buf **free_stack; /* free_stack[0 .. free_count-1] are free */
 	uint32_t free_count;

@@ -88,7 +88,7 @@ int ixgbe_tx_offload(
 			frame->csum_start + l4len >= frame->frame_size)
 			return -EINVAL;
 		payload = frame->frame_size - frame->csum_start - l4len;
-		if (payload > IXGBE_TSO_MAX)
+		if (payload > IXGBE_TSO_MAX || frame->header_size != frame->csum_start + l4len)
 			return -EINVAL;
 		if (ethertype == ETHERTYPE_IPV4) {
 			store16(p + maclen + 2, 0);

@@ -261,8 +261,11 @@
 #define   DMATXCTL_VT_SHIFT 16
 #define DTXTCPFLGL       0x04A88
 #define   DTXTCPFLGL_DEFAULT 0x0FF60FF6u
+#define   DTXTCPFLGL_FIRST   0xFF6u /* TCP flags that the first segment keeps */
+#define   DTXTCPFLGL_MIDDLE  0xF76u
 #define DTXTCPFLGH       0x04A8C
 #define   DTXTCPFLGH_DEFAULT 0x00000F7Fu
+#define   DTXTCPFLGH_LAST    0xF7Fu
 #define DTXMXSZRQ        0x08100
 #define   DTXMXSZRQ_MAX  0xFFFu /* the field has 12 bits */
 #define MTQC             0x08120

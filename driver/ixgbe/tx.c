@@ -95,7 +95,7 @@ static void tx_plan(const struct ixgbe_device *dev, const struct ixgbe_tx_queue 
 	plan->olinfo = frame->frame_size << TXD_OL_PAYLEN_SHIFT; /* without TSO: all bytes of the frame */
 	if (unlikely(frame->frame_size < ETH_HEADER || frame->size < ETH_HEADER)) {
 		plan->drop = IXY_DROP_TX_TOO_SHORT;
-	} else if (unlikely((tso ? frame->csum_start + frame->gso_size : frame->frame_size) > longest ||
+	} else if (unlikely((tso ? frame->header_size + frame->gso_size : frame->frame_size) > longest ||
 			    frame->segments > PKT_BUF_MAX_SEGMENTS - 1)) {
 		plan->drop = IXY_DROP_TX_TOO_LONG;
 	} else if (frame->flags & TX_OFFLOADS) {
@@ -174,13 +174,13 @@ uint32_t ixgbe_tx_batch(struct ixy_device *ixy, uint16_t queue, struct pkt_buf *
 			plan.drop = IXY_DROP_TX_LINK_DOWN;
 		}
 		if (unlikely(plan.drop != IXY_DROP_COUNT)) {
-			count(&q->stats.drops[plan.drop], 1);
+			count(&q->stats.drops[plan.drop], pkt_buf_wire_frames(frame));
 			pkt_buf_free(frame);
 			continue;
 		}
 		tx_write(q, frame, &plan);
-		frames++;
-		bytes += frame->frame_size;
+		frames += pkt_buf_wire_frames(frame);
+		bytes += pkt_buf_wire_bytes(frame);
 		since_rs += frame->segments;
 		if (since_rs >= IXGBE_TX_RS_EVERY) {
 			tx_request_status(q);
@@ -251,6 +251,10 @@ void ixgbe_tx_setup(struct ixgbe_device *dev)
 	reg_write(dev, MTQC, 0); /* one traffic class, no virtualisation */
 	reg_clear(dev, RTTDCS, RTTDCS_ARBDIS);
 
+	/* TSO: FIN and PSH belong to the last segment only, CWR to the first (8.2.3.9.3, .4). */
+	reg_write(dev, DTXTCPFLGL, DTXTCPFLGL_FIRST | DTXTCPFLGL_MIDDLE << 16);
+	reg_write(dev, DTXTCPFLGH, DTXTCPFLGH_LAST);
+
 	reg_set(dev, DMATXCTL, DMATXCTL_TE); /* before the first queue is enabled */
 }
 
@@ -302,9 +306,12 @@ void ixgbe_tx_queue_empty(struct ixgbe_device *dev, uint16_t queue)
 	for (uint32_t i = 0; i <= q->mask; i++) {
 		if (!q->bufs[i])
 			continue;
-		count(&q->stats.drops[IXY_DROP_TX_RESET], 1);
-		count(&q->stats.tx_frames, (uint64_t)-1); /* it had been counted as sent when it was queued */
-		count(&q->stats.tx_bytes, -(uint64_t)q->bufs[i]->frame_size);
+		/* It had been counted as sent when it was queued. */
+		uint64_t frames = pkt_buf_wire_frames(q->bufs[i]);
+
+		count(&q->stats.drops[IXY_DROP_TX_RESET], frames);
+		count(&q->stats.tx_frames, -frames);
+		count(&q->stats.tx_bytes, -pkt_buf_wire_bytes(q->bufs[i]));
 		pkt_buf_free(q->bufs[i]);
 		q->bufs[i] = NULL;
 	}
