@@ -65,7 +65,8 @@ for program; do
 	# shellcheck disable=SC2086 # five numbers
 	set -- $counts
 	why=
-	if [ $status -gt 0 ] && [ $(($(date +%s) - start)) -ge "$limit" ]; then
+	elapsed=$(($(date +%s) - start))
+	if [ $status -gt 0 ] && [ $elapsed -ge "$limit" ]; then
 		why="did not end within $limit seconds"
 	elif [ $status -gt 128 ]; then
 		why="killed by signal $((status - 128))"
@@ -74,6 +75,7 @@ for program; do
 	elif [ $status -ne 0 ] && [ "$2" -eq 0 ]; then
 		why="exit status $status although no test failed"
 	fi
+	[ $elapsed -lt 5 ] || echo "----- $program: $elapsed seconds"
 	passed=$((passed + $1))
 	failed=$((failed + $2))
 	skipped=$((skipped + $3))
