@@ -146,7 +146,8 @@ void nic_client_gone(struct nic *nic)
 
 void nic_scan_mapped(struct nic *nic)
 {
-	if (!nic->pages_mapped)
+	/* A client that has not noticed yet that the device is gone goes on ringing its doorbells. */
+	if (!nic->pages_mapped || nic_fault(nic, NIC_FAULT_REMOVED))
 		return;
 	for (unsigned n = 0; n < NIC_QUEUES; n++) {
 		nic_rx_queue_update(nic, n);

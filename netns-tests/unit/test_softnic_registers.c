@@ -354,6 +354,9 @@ static void test_a_removed_device_reads_all_ones_and_takes_no_writes(void **stat
 	nic_write32(nic, FCTRL, FCTRL_UPE);
 	nic_write32(nic, 0x05FFC, 1);
 	nic_config_write(nic, 4, 2, 4);
+	nic->pages_mapped = true;
+	nic_reg_set(nic, TDT(0), 7); /* a doorbell from a client that has not noticed yet */
+	nic_scan_mapped(nic);
 	nic_fault_set(nic, "removed", 0);
 	assert_int_equal(nic_read32(nic, FCTRL), 0);
 	assert_false(nic_bus_master(nic));
