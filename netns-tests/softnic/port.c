@@ -2,6 +2,7 @@
 #include "port.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,15 +13,18 @@
 
 #include "log.h"
 
-/* "fd:N" to N; -1: not of that form. */
-static int inherited_fd(const char *where)
+static struct vfio_server *serve(const char *where, struct nic *nic, struct ev_loop *loop)
 {
 	char *end;
-	if (strncmp(where, "fd:", 3) != 0 || where[3] < '0' || where[3] > '9')
-		return -1;
+	if (strncmp(where, "fd:", 3) != 0)
+		return vfio_server_listen(where, nic, loop);
 	errno = 0;
-	long fd = strtol(where + 3, &end, 10);
-	return errno || *end || fd > INT32_MAX ? -1 : (int)fd;
+	unsigned long fd = strtoul(where + 3, &end, 10);
+	if (errno || *end || where[3] < '0' || where[3] > '9' || fd > INT_MAX) {
+		softnic_error("%s: no descriptor's number", where);
+		return NULL;
+	}
+	return vfio_server_adopt((int)fd, nic, loop);
 }
 
 /*
@@ -77,9 +81,7 @@ bool port_open(struct ports *ports, const char *spec, const uint8_t *mac, struct
 	port->wire = wire_open(wire + 1, port->nic, loop);
 	if (!port->wire)
 		goto free_nic;
-	int fd = inherited_fd(where);
-	port->server =
-		fd >= 0 ? vfio_server_adopt(fd, port->nic, loop) : vfio_server_listen(where, port->nic, loop);
+	port->server = serve(where, port->nic, loop);
 	if (!port->server)
 		goto close_wire;
 	ports->count++;
