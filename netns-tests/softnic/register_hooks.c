@@ -142,13 +142,13 @@ void nic_rxctrl_write(struct nic *nic, const struct register_write *w)
 
 void nic_secrxctrl_write(struct nic *nic, const struct register_write *w)
 {
-	nic_reg_set(nic, SECRXSTAT, w->now & SECRXCTRL_RX_DIS ? SECRXSTAT_RDY : 0);
+	nic_reg_set(nic, SECRXSTAT, NIC_SECURITY_OFF | (w->now & SECRXCTRL_RX_DIS ? SECRXSTAT_RDY : 0));
 }
 
 void nic_sectxctrl_write(struct nic *nic, const struct register_write *w)
 {
 	const uint32_t tx_dis = BIT(1), ready = BIT(0);
-	nic_reg_set(nic, SECTXSTAT, w->now & tx_dis ? ready : 0);
+	nic_reg_set(nic, SECTXSTAT, NIC_SECURITY_OFF | (w->now & tx_dis ? ready : 0));
 }
 
 /* The transmit arbiter must stand still while these change, if there is anything to arbitrate. */

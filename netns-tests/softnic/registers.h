@@ -6,7 +6,8 @@
 
 #include "nic.h"
 
-#define EICR_EX(n) (0x00A80 + 4 * (n)) /* n 0..1; the 64 queue causes */
+#define EICR_EX(n)       (0x00A80 + 4 * (n)) /* n 0..1; the 64 queue causes */
+#define NIC_SECURITY_OFF BIT(1)              /* SECRXSTAT, SECTXSTAT: no encryption in this device */
 
 enum register_kind {
 	RW,            /* a write changes the bits of mask */

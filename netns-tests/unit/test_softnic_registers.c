@@ -274,10 +274,10 @@ static void test_turning_receive_on_amid_traffic_needs_the_security_block_to_hol
 
 	link_up_with_frames_arriving(nic);
 	nic_write32(nic, SECRXCTRL, SECRXCTRL_RX_DIS | SECRXCTRL_SECRX_DIS);
-	assert_int_equal(nic_read32(nic, SECRXSTAT), SECRXSTAT_RDY);
+	assert_true(nic_read32(nic, SECRXSTAT) & SECRXSTAT_RDY);
 	nic_write32(nic, RXCTRL, RXCTRL_RXEN);
 	nic_write32(nic, SECRXCTRL, SECRXCTRL_SECRX_DIS);
-	assert_int_equal(nic_read32(nic, SECRXSTAT), 0);
+	assert_false(nic_read32(nic, SECRXSTAT) & SECRXSTAT_RDY);
 	nic_write32(nic, RXCTRL, 0);
 	assert_int_equal(nic_violations(nic), 0);
 
