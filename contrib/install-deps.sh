@@ -83,10 +83,21 @@ fi
 
 echo "installing: $missing"
 export DEBIAN_FRONTEND=noninteractive
-install="apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300"
-# A fresh system has no package lists yet, and old lists name files that the mirror no longer has.
-# shellcheck disable=SC2086
-$install $missing >/dev/null 2>&1 || {
-	apt-get update -qq -o DPkg::Lock::Timeout=300
-	$install $missing
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+install_missing()
+{
+	# shellcheck disable=SC2086 # a list of words
+	apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 $missing >"$log" 2>&1
 }
+
+# A fresh system has no package lists yet, and old ones name files that the mirror no longer has.
+if ! install_missing; then
+	apt-get update -qq -o DPkg::Lock::Timeout=300
+	if ! install_missing; then
+		cat "$log" >&2
+		echo "$0: apt could not install: $missing" >&2
+		exit 1
+	fi
+fi
