@@ -69,22 +69,25 @@ static inline unsigned statistic_unit(const struct nic *nic, uint32_t map, unsig
 	return nic_reg(nic, map + queue / 4 * 4) >> (queue % 4 * 8) & (STATISTIC_UNITS - 1);
 }
 
-/* --- filter.c: the receive registers as they stand in a burst, and what they decide ------------------------- */
+/* --- filter.c: the receive registers as they stand, and what they decide ------------------------- */
 
 struct rx_config {
-	bool receiving; /* RXEN and link */
-	bool loopback;  /* only our own frames come in */
+	unsigned register_writes; /* of the registers that this was loaded from */
+	bool enabled;             /* RXEN */
+	bool loopback;            /* only our own frames come in */
 	bool crc_strip;
 	bool hash_wanted; /* PCSD: the descriptor has room for the hash */
 	size_t max_frame;
 	uint32_t fctrl, vlnctrl, mcstctrl, mrqc, psrtype;
 	uint16_t vlan_type;
 	uint8_t rss_key[40];
+	struct rss_table rss; /* for that key */
 	unsigned addresses;
 	uint64_t address[128]; /* valid RAL/RAH, as mac_key() has them */
 };
 
-void rx_config_load(struct nic *nic, struct rx_config *config);
+/* Load it anew if a register was written since. */
+void rx_config_update(const struct nic *nic, struct rx_config *config);
 
 enum rx_verdict { RX_REJECT, RX_EXACT, RX_INEXACT };
 enum rx_verdict rx_filter(

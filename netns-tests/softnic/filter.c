@@ -6,7 +6,7 @@
  * to queue 0. The unicast hash table (PFUTA) takes part only with virtualisation on, which this model does not
  * have; nor has it the ethertype, 5-tuple and flow-director filters, which choose a queue but drop nothing.
  *
- * The registers are read once a burst: the driver changes them by messages, which do not come inside one.
+ * The driver changes these registers by messages, so they are read only after one, and never inside a burst.
  */
 #include "datapath.h"
 
@@ -24,12 +24,42 @@ static inline uint64_t mac_key(const uint8_t *mac)
 	return key;
 }
 
-void rx_config_load(struct nic *nic, struct rx_config *config)
+static void load_rss(const struct nic *nic, struct rx_config *config)
+{
+	uint8_t key[40];
+
+	for (unsigned i = 0; i < 10; i++) {
+		uint32_t word = nic_reg(nic, RSSRK(i));
+
+		memcpy(key + 4 * i, &word, 4);
+	}
+	if (memcmp(key, config->rss_key, sizeof(key)) == 0)
+		return; /* an all-zero key has an all-zero table, so this holds for the first one, too */
+	memcpy(config->rss_key, key, sizeof(key));
+	rss_prepare(&config->rss, key);
+}
+
+static void load_addresses(const struct nic *nic, struct rx_config *config)
+{
+	config->addresses = 0;
+	for (unsigned i = 0; i < 128; i++) {
+		uint32_t high = nic_reg(nic, RAH(i));
+
+		if (high & RAH_AV)
+			config->address[config->addresses++] =
+				(uint64_t)(high & 0xffff) << 32 | nic_reg(nic, RAL(i));
+	}
+}
+
+void rx_config_update(const struct nic *nic, struct rx_config *config)
 {
 	uint32_t hlreg0 = nic_reg(nic, HLREG0);
 
+	if (config->register_writes == nic->register_writes)
+		return;
+	config->register_writes = nic->register_writes;
+	config->enabled = nic_reg(nic, RXCTRL) & RXCTRL_RXEN;
 	config->loopback = hlreg0 & HLREG0_LPBK;
-	config->receiving = (nic_reg(nic, RXCTRL) & RXCTRL_RXEN) && (nic->link.up || config->loopback);
 	config->crc_strip = hlreg0 & HLREG0_RXCRCSTRP;
 	config->hash_wanted = nic_reg(nic, RXCSUM) & RXCSUM_PCSD;
 	config->max_frame = mac_max_frame(nic);
@@ -39,21 +69,9 @@ void rx_config_load(struct nic *nic, struct rx_config *config)
 	config->mcstctrl = nic_reg(nic, MCSTCTRL);
 	config->mrqc = nic_reg(nic, MRQC);
 	config->psrtype = nic_reg(nic, PSRTYPE(0));
-	if ((config->mrqc & MRQC_MRQE) == MRQC_RSS) {
-		for (unsigned i = 0; i < 10; i++) {
-			uint32_t word = nic_reg(nic, RSSRK(i));
-
-			memcpy(config->rss_key + 4 * i, &word, 4);
-		}
-	}
-	config->addresses = 0;
-	for (unsigned i = 0; i < 128; i++) {
-		uint32_t high = nic_reg(nic, RAH(i));
-
-		if (high & RAH_AV)
-			config->address[config->addresses++] =
-				(uint64_t)(high & 0xffff) << 32 | nic_reg(nic, RAL(i));
-	}
+	if ((config->mrqc & MRQC_MRQE) == MRQC_RSS)
+		load_rss(nic, config);
+	load_addresses(nic, config);
 }
 
 static bool exact_match(const struct rx_config *config, const uint8_t *mac)
@@ -120,7 +138,7 @@ unsigned rx_choose_queue(const struct nic *nic, const struct rx_config *config, 
 	*type = 0;
 	if ((config->mrqc & MRQC_MRQE) != MRQC_RSS)
 		return 0;
-	*hash = rss_hash(config->mrqc, config->rss_key, frame, info, type);
+	*hash = rss_hash(config->mrqc, &config->rss, frame, info, type);
 	if (*type == 0)
 		return 0;
 	unsigned entry = *hash % RETA_ENTRIES;

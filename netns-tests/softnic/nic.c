@@ -108,6 +108,7 @@ static void reset_core(struct nic *nic, bool power_on)
 	nic_rx_reset(nic);
 	nic_tx_reset(nic);
 	nic_registers_reset(nic, power_on);
+	nic->register_writes++;
 	nic_irq_reset(nic);
 
 	const uint8_t *mac = nic->mac;
@@ -144,13 +145,28 @@ void nic_client_gone(struct nic *nic)
 	nic_reset_function(nic);
 }
 
+/* Most queues are never touched, and a scan is done at each turn of the loop. */
+static inline bool rx_asleep(const struct nic *nic, unsigned n)
+{
+	const struct rx_queue *q = &nic->rxq[n];
+	return !(nic_reg(nic, RDT(n)) | nic_reg(nic, RXDCTL(n)) | q->enabled | q->idle_tail);
+}
+
+static inline bool tx_asleep(const struct nic *nic, unsigned n)
+{
+	const struct tx_queue *q = &nic->txq[n];
+	return !(nic_reg(nic, TDT(n)) | nic_reg(nic, TXDCTL(n)) | q->enabled | q->idle_tail);
+}
+
 void nic_scan_mapped(struct nic *nic)
 {
 	/* A client that has not noticed yet that the device is gone goes on ringing its doorbells. */
 	if (!nic->pages_mapped || nic_fault(nic, NIC_FAULT_REMOVED))
 		return;
 	for (unsigned n = 0; n < NIC_QUEUES; n++) {
-		nic_rx_queue_update(nic, n);
-		nic_tx_queue_update(nic, n);
+		if (!rx_asleep(nic, n))
+			nic_rx_queue_update(nic, n);
+		if (!tx_asleep(nic, n))
+			nic_tx_queue_update(nic, n);
 	}
 }

@@ -5,7 +5,7 @@
  *	                             register_table.c            the registers as data, register_hooks.c their effects
  *	                             eeprom.c sfp.c link.c       the parts behind those registers
  *	doorbells, wire          ->  tx.c, rx.c, offload.c       descriptors and frames
- *	                             irq.c                       EICR/EIMS/EITR -> MSI-X vectors
+ *	                             irq.c, msix.c               EICR/EIMS/EITR -> vectors -> the front end
  *	                             dma.c                       the only door to the client's memory
  *	                             violation.c fault.c         what it refuses, what it can be told to break
  *	wire.h, wire_*.c                                         what the cable is plugged into
@@ -289,9 +289,14 @@ struct frame_info {          /* what the receive parser found */
 void frame_parse(const uint8_t *frame, size_t size, uint16_t vlan_type, struct frame_info *info);
 /* Toeplitz (7.1.2.8.1): key of 40 bytes, input in network order. */
 uint32_t rss_toeplitz(const uint8_t key[40], const uint8_t *input, size_t size);
+/* The same by table, for every frame: what each half byte of the input contributes. */
+struct rss_table {
+	uint32_t nibble[36 * 2][16];
+};
+void rss_prepare(struct rss_table *table, const uint8_t key[40]);
 /* Hash and RSS type nibble for a frame under MRQC's enabled fields; type 0 if none applies. */
-uint32_t rss_hash(uint32_t mrqc, const uint8_t key[40], const uint8_t *frame, const struct frame_info *info,
-	uint8_t *type);
+uint32_t rss_hash(uint32_t mrqc, const struct rss_table *table, const uint8_t *frame,
+	const struct frame_info *info, uint8_t *type);
 /* MTA bit number (0..4095) for a multicast address under MCSTCTRL.MO. */
 unsigned multicast_hash(const uint8_t mac[6], unsigned mo);
 /* Ethernet's frame check sequence, stored little-endian. */
@@ -376,11 +381,12 @@ struct nic_frontend {
 
 struct nic {
 	unsigned port;
-	char name[64];           /* for messages */
-	uint8_t mac[6];          /* in the EEPROM */
-	volatile uint32_t *regs; /* BAR 0's backing memory; its queue pages are regs_fd's */
-	int regs_fd;             /* queue pages only, at their offsets in BAR 0: all that a client may map */
-	bool pages_mapped;       /* a client may store into the queue pages */
+	char name[64];            /* for messages */
+	uint8_t mac[6];           /* in the EEPROM */
+	unsigned register_writes; /* when it changes, what was derived from registers is stale */
+	volatile uint32_t *regs;  /* BAR 0's backing memory; its queue pages are regs_fd's */
+	int regs_fd;              /* queue pages only, at their offsets in BAR 0: all that a client may map */
+	bool pages_mapped;        /* a client may store into the queue pages */
 	uint8_t config[NIC_CONFIG_SIZE];
 	uint8_t config_mask[NIC_CONFIG_SIZE]; /* which bits a write changes */
 	struct nic_msix_entry msix[NIC_MSIX_VECTORS];

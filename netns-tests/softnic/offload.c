@@ -192,9 +192,30 @@ uint32_t rss_toeplitz(const uint8_t key[40], const uint8_t *input, size_t size)
 	return hash;
 }
 
+void rss_prepare(struct rss_table *table, const uint8_t key[40])
+{
+	for (unsigned position = 0; position < 72; position++) {
+		for (unsigned value = 0; value < 16; value++) {
+			uint8_t input[36] = {0};
+
+			input[position / 2] = (uint8_t)(position % 2 ? value : value << 4);
+			table->nibble[position][value] = rss_toeplitz(key, input, position / 2 + 1);
+		}
+	}
+}
+
+static uint32_t toeplitz_by_table(const struct rss_table *table, const uint8_t *input, size_t size)
+{
+	uint32_t hash = 0;
+
+	for (size_t i = 0; i < size; i++)
+		hash ^= table->nibble[2 * i][input[i] >> 4] ^ table->nibble[2 * i + 1][input[i] & 0xf];
+	return hash;
+}
+
 /* RSS types that a descriptor reports (7.1.6.2.1), by protocol. IPv6 with extension headers hashes by IP only. */
-uint32_t rss_hash(uint32_t mrqc, const uint8_t key[40], const uint8_t *frame, const struct frame_info *info,
-	uint8_t *type)
+uint32_t rss_hash(uint32_t mrqc, const struct rss_table *table, const uint8_t *frame,
+	const struct frame_info *info, uint8_t *type)
 {
 	uint8_t input[36];
 	size_t addresses = info->ipv4 ? 8 : 32;
@@ -224,7 +245,7 @@ uint32_t rss_hash(uint32_t mrqc, const uint8_t key[40], const uint8_t *frame, co
 		return 0;
 	if (ports)
 		memcpy(input + addresses, frame + info->l4_offset, 4);
-	return rss_toeplitz(key, input, addresses + (ports ? 4 : 0));
+	return toeplitz_by_table(table, input, addresses + (ports ? 4 : 0));
 }
 
 unsigned multicast_hash(const uint8_t mac[6], unsigned mo)

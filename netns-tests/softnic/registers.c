@@ -102,6 +102,7 @@ void nic_write32(struct nic *nic, uint32_t offset, uint32_t value)
 		return;
 	}
 
+	nic->register_writes++;
 	uint32_t mask = row->mask ? row->mask : UINT32_MAX;
 	w.old = w.now = nic_reg(nic, w.offset);
 	switch (row->kind) {

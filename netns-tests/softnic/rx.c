@@ -34,6 +34,7 @@ struct rx_counters {
 	struct mac_counters wanted; /* and passed the filters */
 	uint64_t total_octets, delivered_octets;
 	uint32_t total, short_frames, long_frames, delivered, missed;
+	uint32_t units; /* which of the following have counted */
 	uint32_t queue_frames[STATISTIC_UNITS], queue_dropped[STATISTIC_UNITS];
 	uint64_t queue_octets[STATISTIC_UNITS];
 };
@@ -272,7 +273,9 @@ static void flush_counters(struct nic *nic)
 		nic_count64(nic, GORCL, c->wanted.octets - crc * c->wanted.frames);
 	if (c->delivered)
 		nic_count64(nic, RXDGBCL, c->delivered_octets);
-	for (unsigned i = 0; i < STATISTIC_UNITS; i++) {
+	for (uint32_t set = c->units; set; set &= set - 1) {
+		unsigned i = (unsigned)__builtin_ctz(set);
+
 		if (c->queue_frames[i]) {
 			nic_count(nic, QPRC(i), c->queue_frames[i]);
 			nic_count64(nic, QBRC_L(i), c->queue_octets[i]);
@@ -463,6 +466,8 @@ static void deliver(struct nic *nic, const uint8_t *frame, size_t size, enum rx_
 	struct rx_queue *q = &nic->rxq[n];
 	unsigned unit = statistic_unit(nic, RQSMR(0), n);
 
+	c->units |= 1u << unit;
+
 	report.info = packet_type(&info) | type;
 	report.hash = rx->config.hash_wanted ? hash : 0;
 	report.status |= checksum_status(&info) | (verdict == RX_INEXACT ? RXD_STAT_PIF : 0);
@@ -515,10 +520,12 @@ static void receive(struct nic *nic, const uint8_t *frame, size_t size, bool loo
 	struct rx_counters *c = &rx->counters;
 
 	if (!rx->in_burst) {
-		rx_config_load(nic, &rx->config);
+		rx_config_update(nic, &rx->config);
 		rx->in_burst = true;
 	}
-	if (unlikely(!rx->config.receiving || rx->config.loopback != loopback)) {
+	bool listening = rx->config.enabled && (nic->link.up || loopback) && rx->config.loopback == loopback;
+
+	if (unlikely(!listening)) {
 		nic->stats.rx_missed++;
 		return;
 	}
