@@ -112,13 +112,15 @@ static void on_terminate(struct ev_loop *loop, struct ev_signal *signal, int eve
 	end(d, 0);
 }
 
+static void poll_device(struct daemon *d);
+
 static void on_usr1(struct ev_loop *loop, struct ev_signal *signal, int events)
 {
 	struct daemon *d = signal->data;
 
 	(void)loop;
 	(void)events;
-	ixy_poll_events(d->dev); /* the NIC's own counters as of now */
+	poll_device(d); /* the NIC's own counters as of now; with it comes what else has happened */
 	print_report(d);
 }
 
@@ -248,7 +250,7 @@ static void reset_device(struct daemon *d)
 {
 	int rc;
 
-	log_warning("%s: the NIC's transmit queue hangs: resetting it", d->options.device);
+	log_warning("%s: the NIC hangs: resetting it", d->options.device);
 	workers_pause(d->workers, d->worker_count);
 	rc = ixy_reset(d->dev);
 	workers_resume(d->workers, d->worker_count);
