@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/memfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -240,6 +241,26 @@ static void test_a_client_that_takes_its_memory_away_harms_itself_only(void **st
 	close(fd);
 }
 
+/* Huge pages can only be replaced whole, and the client may have mapped a part of one. */
+static void test_the_same_holds_for_huge_pages(void **state)
+{
+	const unsigned huge = 2u << 20;
+	struct nic *nic = master_on(state);
+	int fd = memfd_create("test", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
+	if (fd < 0)
+		skip();
+	assert_int_equal(ftruncate(fd, 3 * huge), 0);
+	assert_int_equal(nic_dma_map(nic, IOVA, 2 * PAGE, dup(fd), 2 * huge - PAGE, true, true), 0);
+	volatile uint8_t *p = nic_dma(nic, IOVA, 2 * PAGE, true);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	p[0] = 1;
+	p[PAGE] = 2;
+	assert_int_equal(p[0] + p[PAGE], 3);
+	assert_null(nic_dma(nic, IOVA, 2 * PAGE, true));
+	assert_int_equal(nic_dma_unmap(nic, IOVA, 2 * PAGE), 0);
+	close(fd);
+}
+
 static void test_nothing_of_a_client_that_has_gone_stays_mapped(void **state)
 {
 	struct nic *nic = master_on(state);
@@ -269,6 +290,7 @@ int main(void)
 		nic_test(test_there_is_an_end_to_the_regions),
 		nic_test(test_unmapping_takes_whole_regions_only),
 		nic_test(test_a_client_that_takes_its_memory_away_harms_itself_only),
+		nic_test(test_the_same_holds_for_huge_pages),
 		nic_test(test_nothing_of_a_client_that_has_gone_stays_mapped),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
