@@ -166,6 +166,8 @@ static void stop(struct ixgbe_device *dev)
 			ixgbe_rx_queue_stop(dev, i);
 		for (uint16_t i = 0; i < dev->ixy.tx_queues; i++)
 			ixgbe_tx_queue_stop(dev, i);
+		ixgbe_stats_collect(
+			dev); /* nothing is counted any more, and the reset clears the registers */
 		/* Queues can refuse to stop; a device after a reset, without bus mastering, cannot DMA. */
 		device_reset(dev);
 		/* The reset has lit the laser. The other side must not take us for a NIC that listens. */
@@ -183,11 +185,7 @@ static void stop(struct ixgbe_device *dev)
 
 static void ixgbe_stop(struct ixy_device *ixy)
 {
-	struct ixgbe_device *dev = ixgbe(ixy);
-
-	if (dev->running && !dev->gone)
-		ixgbe_stats_collect(dev);
-	stop(dev);
+	stop(ixgbe(ixy));
 }
 
 static int ixgbe_reset(struct ixy_device *ixy)
