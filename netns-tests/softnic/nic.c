@@ -142,7 +142,11 @@ void nic_client_gone(struct nic *nic)
 	if (err)
 		fprintf(stderr, "ixy-softnic: %s: the last client may still write to the doorbells: %s\n",
 			nic->name, strerror(-err));
+	/* The card stays in its slot and under power: the pins hold their levels, so a laser that is off stays off. */
+	uint32_t pins = nic_reg(nic, ESDP);
 	nic_reset_function(nic);
+	nic_reg_set(nic, ESDP, pins);
+	nic_link_update(nic);
 }
 
 /* Most queues are never touched, and a scan is done at each turn of the loop. */
