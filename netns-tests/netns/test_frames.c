@@ -312,7 +312,7 @@ static void nothing_over_the_mtu_and_no_partial_checksum_passes_whatever_the_vet
 
 	/* The veth defaults: TSO, GSO, USO and checksum offload on, so p0 hands over super-frames. */
 	assert_non_null(strstr(command_ok(rig->peer, "ethtool -k p0"), "tcp-segmentation-offload: on"));
-	rig_start(rig, "");
+	rig_start(rig, "--no-offload");
 	w = open_wires(rig);
 	inspect_tcp(rig, &w, true, 1500);
 	inspect_tcp(rig, &w, false, 1500);
@@ -329,10 +329,27 @@ static void the_same_holds_with_jumbo_frames(void **state)
 
 	command_ok(rig->peer, "ip link set p0 mtu 9000");
 	command_ok(rig->host, "ip link set d0 mtu 9000");
-	rig_start(rig, "--mtu 9000");
+	rig_start(rig, "--no-offload --mtu 9000");
 	w = open_wires(rig);
 	inspect_tcp(rig, &w, true, 9000);
 	inspect_tcp(rig, &w, false, 9000);
+	close_wires(&w);
+	rig_finish(rig);
+}
+
+static void super_frames_from_the_kernel_are_frames_of_the_mtu_on_the_wire(void **state)
+{
+	struct rig *rig = *state;
+	struct wires w;
+
+	rig_start(rig, "");
+	assert_non_null(strstr(command_ok(rig->host, "ethtool -k ixy0"), "tcp-segmentation-offload: on"));
+	w = open_wires(rig);
+	inspect_tcp(rig, &w, false, 1500);
+	inspect_udp_segmentation(rig, &w, false, 1500);
+	/* And with the switch of every other interface. */
+	command_ok(rig->host, "ethtool -K ixy0 tso off tx off");
+	inspect_tcp(rig, &w, false, 1500);
 	close_wires(&w);
 	rig_finish(rig);
 }
@@ -348,6 +365,7 @@ int main(void)
 		RIG_TEST(runts_stop_at_the_nic_and_the_frames_between_them_arrive),
 		RIG_TEST(nothing_over_the_mtu_and_no_partial_checksum_passes_whatever_the_veth_peer_offloads),
 		RIG_TEST(the_same_holds_with_jumbo_frames),
+		RIG_TEST(super_frames_from_the_kernel_are_frames_of_the_mtu_on_the_wire),
 	};
 
 	return rig_main("netns: frames on the wire", tests);
