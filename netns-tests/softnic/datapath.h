@@ -61,7 +61,6 @@ static inline bool ether_is_broadcast(const uint8_t *frame)
 void mac_count(struct mac_counters *counters, const uint8_t *frame, size_t size);
 /* Longest frame that MAXFRS and JUMBOEN allow, without CRC and tags. */
 size_t mac_max_frame(const struct nic *nic);
-bool mac_loopback(const struct nic *nic);
 
 /* The counter unit that RQSMR or TQSM (their first register) maps a queue to. */
 static inline unsigned statistic_unit(const struct nic *nic, uint32_t map, unsigned queue)
@@ -90,8 +89,7 @@ struct rx_config {
 void rx_config_update(const struct nic *nic, struct rx_config *config);
 
 enum rx_verdict { RX_REJECT, RX_EXACT, RX_INEXACT };
-enum rx_verdict rx_filter(
-	const struct nic *nic, const struct rx_config *config, const uint8_t *frame, size_t size);
+enum rx_verdict rx_filter(const struct nic *nic, const struct rx_config *config, const uint8_t *frame);
 /* Queue for a frame; *hash and *type as the descriptor reports them. */
 unsigned rx_choose_queue(const struct nic *nic, const struct rx_config *config, const uint8_t *frame,
 	const struct frame_info *info, uint32_t *hash, uint8_t *type);

@@ -172,6 +172,7 @@ int nic_dma_unmap(struct nic *nic, uint64_t iova, uint64_t size)
 {
 	struct nic_dma *dma = &nic->dma;
 	unsigned inside = 0;
+	nic_receive_flush(nic); /* a burst holds translations */
 	if (!size || size - 1 > UINT64_MAX - iova)
 		return -EINVAL;
 	for (unsigned i = 0; i < dma->count; i++) {
@@ -195,6 +196,7 @@ int nic_dma_unmap(struct nic *nic, uint64_t iova, uint64_t size)
 
 void nic_dma_unmap_all(struct nic *nic)
 {
+	nic_receive_flush(nic);
 	while (nic->dma.count)
 		remove_region(&nic->dma, nic->dma.count - 1);
 }

@@ -118,15 +118,13 @@ static bool filter_vlan(const struct nic *nic, const struct rx_config *config, c
 }
 
 /* frame: 60 bytes or more. */
-enum rx_verdict rx_filter(
-	const struct nic *nic, const struct rx_config *config, const uint8_t *frame, size_t size)
+enum rx_verdict rx_filter(const struct nic *nic, const struct rx_config *config, const uint8_t *frame)
 {
 	uint16_t type = load_be16(frame + 12);
 
 	if (unlikely(type == ETHER_MAC_CONTROL) && !(nic_reg(nic, MFLCN) & MFLCN_PMCF))
 		return RX_REJECT; /* pause frames and their kind end in the MAC */
-	if ((config->vlnctrl & VLNCTRL_VFE) && type == config->vlan_type && size >= ETHER_HEADER + VLAN_TAG &&
-		!filter_vlan(nic, config, frame))
+	if ((config->vlnctrl & VLNCTRL_VFE) && type == config->vlan_type && !filter_vlan(nic, config, frame))
 		return RX_REJECT;
 	return filter_address(nic, config, frame);
 }

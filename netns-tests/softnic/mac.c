@@ -1,5 +1,5 @@
 /*
- * What the MAC knows of frames: how long they may be, how many passed, whether they leave it at all.
+ * What the MAC knows of frames: how many passed, and how long they may be.
  */
 #include "datapath.h"
 
@@ -32,9 +32,4 @@ size_t mac_max_frame(const struct nic *nic)
 		max -= max < ETHER_CRC ? max : ETHER_CRC;
 	}
 	return max;
-}
-
-bool mac_loopback(const struct nic *nic)
-{
-	return nic_reg(nic, HLREG0) & HLREG0_LPBK;
 }

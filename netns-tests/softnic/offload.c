@@ -250,7 +250,7 @@ uint32_t rss_hash(uint32_t mrqc, const struct rss_table *table, const uint8_t *f
 
 unsigned multicast_hash(const uint8_t mac[6], unsigned mo)
 {
-	/* 12 bits of the last two bytes, higher up with each step of MO: 47:36, 46:35, 45:34, 43:32 (8.2.3.7.7). */
+	/* 12 bits of the last two bytes, higher up with each step of MO: 47:36, 46:35, 45:34, 43:32 (8.2.3.7.3). */
 	static const uint8_t shift[4] = {4, 3, 2, 0};
 	unsigned last = mac[4] | mac[5] << 8;
 

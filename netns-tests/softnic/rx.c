@@ -5,9 +5,9 @@
  *	                     as it needs, or of none
  *	nic_receive_flush()  write those descriptors back, in order; interrupts, head registers, statistics
  *
- * What happens between the first frame and the flush is a burst. Registers are read and rings are translated
- * once a burst: the client changes both by messages, and none is served inside one. A descriptor is copied
- * when its turn comes, and only the copy is believed. Nothing on this path can come back into it.
+ * What happens between the first frame and the flush is a burst. Rings are translated once a burst, and no
+ * message is served inside one; to be safe, unmapping memory ends it. A descriptor is copied when its turn
+ * comes, and only the copy is believed. Nothing on this path can come back into it.
  *
  * Silicon's packet buffer, in which frames wait for descriptors, is the wires' affair (wire.h). What arrives
  * here and finds no descriptors is dropped at once: counted in QPRDC if the queue has DROP_EN, else in MPC, as
@@ -204,7 +204,6 @@ static union ixgbe_rx_desc *ring_of(struct nic *nic, unsigned n)
 
 	if (likely(rx->ring[n] != NULL))
 		return rx->ring[n];
-
 	rx->translated[n / 64] |= 1ull << n % 64;
 	if (nic_dma(nic, q->base, size, false))
 		rx->ring[n] = nic_dma(nic, q->base, size, true);
@@ -467,7 +466,6 @@ static void deliver(struct nic *nic, const uint8_t *frame, size_t size, enum rx_
 	unsigned unit = statistic_unit(nic, RQSMR(0), n);
 
 	c->units |= 1u << unit;
-
 	report.info = packet_type(&info) | type;
 	report.hash = rx->config.hash_wanted ? hash : 0;
 	report.status |= checksum_status(&info) | (verdict == RX_INEXACT ? RXD_STAT_PIF : 0);
@@ -553,7 +551,7 @@ static void receive(struct nic *nic, const uint8_t *frame, size_t size, bool loo
 	nic->stats.rx_bytes += size;
 	mac_count(&c->good, frame, size);
 
-	enum rx_verdict verdict = rx_filter(nic, &rx->config, frame, size);
+	enum rx_verdict verdict = rx_filter(nic, &rx->config, frame);
 
 	if (verdict == RX_REJECT) {
 		nic->stats.rx_filtered++;

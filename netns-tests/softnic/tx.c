@@ -454,7 +454,7 @@ unsigned nic_tx_poll(struct nic *nic, unsigned budget)
 		return 0;
 	uint32_t hlreg0 = nic_reg(nic, HLREG0);
 
-	tx->loopback = mac_loopback(nic);
+	tx->loopback = hlreg0 & HLREG0_LPBK;
 	tx->pad = hlreg0 & HLREG0_TXPADEN;
 	tx->crc = hlreg0 & HLREG0_TXCRCEN;
 	tx->vlan_type = (uint16_t)(nic_reg(nic, DMATXCTL) >> DMATXCTL_VT_SHIFT);

@@ -7,7 +7,7 @@
 
 #include "datapath.h"
 
-#define TX_PIECES  40         /* descriptors a packet (7.2.1.1) */
+#define TX_PIECES  40         /* descriptors a packet, with the on-chip limit */
 #define TX_LARGEST (31u << 9) /* 15.5 KiB, of a frame */
 
 struct tx_counters {

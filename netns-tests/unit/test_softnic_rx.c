@@ -883,9 +883,20 @@ static void a_reset_within_a_burst_forgets_it(void **state)
 	uint8_t frame[200];
 
 	nic_receive(rig->nic, frame, tcp_frame(frame, 100));
-	nic_client_gone(rig->nic);
+	nic_reset_device(rig->nic);
 	nic_receive_flush(rig->nic);
 	assert_false(done(rig, 0, 0));
+}
+
+static void unmapping_within_a_burst_ends_it_first(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t frame[200];
+
+	nic_receive(rig->nic, frame, tcp_frame(frame, 100));
+	nic_dma_unmap_all(rig->nic);
+	assert_true(done(rig, 0, 0));
+	nic_receive_flush(rig->nic);
 }
 
 /* Rings full of noise: whatever the addresses say, the NIC writes inside what is mapped, or not at all. */
@@ -976,6 +987,7 @@ int main(void)
 		TEST(a_buffer_that_is_not_mapped_makes_a_bad_frame),
 		TEST(a_ring_that_was_unmapped_stops_its_queue),
 		TEST(a_reset_within_a_burst_forgets_it),
+		TEST(unmapping_within_a_burst_ends_it_first),
 		TEST(random_descriptors_are_survived),
 	};
 
