@@ -12,7 +12,7 @@ set -eu
 build="make gcc libc6-dev pkg-config libev-dev libnl-3-dev libnl-route-3-dev libpcap-dev"
 
 # The demo and the tests talk to the daemon with the tools that a user has.
-test="$build libcmocka-dev iproute2 iputils-ping iputils-arping iperf3 ethtool tcpdump procps jq util-linux"
+test="$build libcmocka-dev iproute2 iputils-ping iperf3 ethtool tcpdump procps jq socat util-linux"
 
 lint="$build libcmocka-dev clang clang-format clang-tidy shellcheck mandoc"
 
