@@ -83,7 +83,8 @@ static void a_hung_queue_is_reset(struct rig *rig, const char *fault, const char
 	struct process *traffic = start_traffic(rig);
 
 	rig_ctl(rig, "fault 0 %s on", fault);
-	assert_soon(20, resets(rig) > before);
+	if (!wait_for(20, resets(rig) > before))
+		fail_msg("%s: no reset: %s", fault, command_ok(NULL, "tail -n 1 %s", rig->tapd->stdout_path));
 	process_stop(traffic);
 	assert_recovers(rig);
 	assert_true(drops(rig, drop) > dropped);

@@ -10,8 +10,10 @@
 
 #define NIC_MAX_MTU 9710
 
-/* The whole life of an event on its way, from the cable to what `ip link` shows. */
+/* From the cable to what `ip link` shows: a second is promised. */
 #define CARRIER_MS 1000
+/* Of the other end of a veth pair the kernel itself tells up to a second later: it spaces link events so. */
+#define LINK_EVENT_MS 1000
 
 static unsigned nic_mtu(struct rig *rig)
 {
@@ -266,14 +268,15 @@ static int64_t carrier_after(struct rig *rig, bool on)
 	return now_ms() - start;
 }
 
-static void assert_cable_pull_shows(struct rig *rig, const char *out_netns, const char *out, const char *in)
+static void assert_cable_pull_shows(
+	struct rig *rig, int64_t limit_ms, const char *out_netns, const char *out, const char *in)
 {
 	for (unsigned round = 0; round < 3; round++) {
 		int64_t ms;
 
 		command_ok(out_netns, "%s", out);
 		ms = carrier_after(rig, false);
-		if (ms > CARRIER_MS)
+		if (ms > limit_ms)
 			fail_msg("NO-CARRIER took %d ms", (int)ms);
 		assert_soon(5, shows(rig->host, "ixy0", "NO-CARRIER"));
 		assert_true(shows(rig->host, "ixy0", ",UP")); /* the admin state is the user's */
@@ -294,16 +297,17 @@ static void a_pulled_cable_shows_no_carrier_within_a_second_and_recovers(void **
 	rig_start(rig, "");
 	snprintf(out, sizeof(out), "%s ctl %s link 0 out", rig_program("ixy-softnic"), rig->control);
 	snprintf(in, sizeof(in), "%s ctl %s link 0 in", rig_program("ixy-softnic"), rig->control);
-	assert_cable_pull_shows(rig, NULL, out, in);
+	assert_cable_pull_shows(rig, CARRIER_MS, NULL, out, in);
 	rig_finish(rig);
 }
 
-static void a_peer_that_goes_down_shows_no_carrier_within_a_second_and_recovers(void **state)
+static void a_peer_that_goes_down_shows_no_carrier_and_recovers(void **state)
 {
 	struct rig *rig = *state;
 
 	rig_start(rig, "");
-	assert_cable_pull_shows(rig, rig->peer, "ip link set p0 down", "ip link set p0 up");
+	assert_cable_pull_shows(
+		rig, CARRIER_MS + LINK_EVENT_MS, rig->peer, "ip link set p0 down", "ip link set p0 up");
 	rig_finish(rig);
 }
 
@@ -338,7 +342,7 @@ int main(void)
 		RIG_TEST(frames_for_a_downed_interface_are_counted_not_kept),
 		RIG_TEST(ethtool_shows_the_speed_of_the_cable),
 		RIG_TEST(a_pulled_cable_shows_no_carrier_within_a_second_and_recovers),
-		RIG_TEST(a_peer_that_goes_down_shows_no_carrier_within_a_second_and_recovers),
+		RIG_TEST(a_peer_that_goes_down_shows_no_carrier_and_recovers),
 		RIG_TEST(a_daemon_started_without_a_cable_gets_its_carrier_when_it_is_plugged_in),
 	};
 
