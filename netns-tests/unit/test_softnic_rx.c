@@ -87,15 +87,16 @@ static void a_long_burst_is_written_back_before_its_end(void **state)
 static void a_short_frame_gets_the_padding_that_its_sender_left_out(void **state)
 {
 	struct rig *rig = *state;
-	uint8_t frame[42];
+	uint8_t frame[58];
 
 	memset(frame, 0xff, sizeof(frame));
-	memset(buffer(rig, 0, 0), 0xaa, 100);
-	receive(rig, frame, sizeof(frame));
-	assert_int_equal(ring(rig, 0)[0].wb.length, 60);
+	receive(rig, frame, 58);
+	memset(buffer(rig, 0, 1), 0xaa, 100);
+	receive(rig, frame, 42);
+	assert_int_equal(ring(rig, 0)[1].wb.length, 60);
 	for (unsigned i = 42; i < 60; i++)
-		assert_int_equal(buffer(rig, 0, 0)[i], 0);
-	assert_int_equal(buffer(rig, 0, 0)[60], 0xaa);
+		assert_int_equal(buffer(rig, 0, 1)[i], 0); /* and nothing of the frame before */
+	assert_int_equal(buffer(rig, 0, 1)[60], 0xaa);
 }
 
 static void a_long_frame_is_a_chain(void **state)
