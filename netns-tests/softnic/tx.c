@@ -132,7 +132,7 @@ void nic_tx_queue_update(struct nic *nic, unsigned n)
 		check_unchanged(nic, n, q);
 	} else if (q->enabled) {
 		queue_disable(nic, n);
-		q->idle_tail = tail;
+		q->idle_tail = nic_reg(nic, TDT(n)); /* again: it may have moved before the queue stopped */
 	} else if (tail != q->idle_tail) {
 		if (tail != 0)
 			nic_violate(nic, NIC_VIOLATION_TAIL_DISABLED, "TX queue %u: TDT %u", n, tail);
