@@ -93,10 +93,12 @@ static void an_empty_descriptor_adds_nothing(void **state)
 
 	fill(buffer(rig, 0), 100, 1);
 	put_data(rig, 0, 0, 0, 60, 0, 100u << TXD_OL_PAYLEN_SHIFT);
-	put_data(rig, 1, 0, 0, 0, 0, 0);
+	put_data(rig, 1, 0, 0, 0, TXD_CMD_RS, 0);
 	put_data(rig, 2, 0, 60, 40, TXD_CMD_EOP | TXD_CMD_RS, 0);
 	ring_doorbell(rig, 3);
 	assert_sent(rig, 0, buffer(rig, 0), 100);
+	assert_false(done(rig, 1)); /* nor is it reported */
+	assert_true(done(rig, 2));
 }
 
 static void forty_descriptors_make_a_packet(void **state)
@@ -332,7 +334,7 @@ static void a_busy_wire_holds_the_ring(void **state)
 static void what_was_sent_is_in_the_statistics(void **state)
 {
 	struct rig *rig = *state;
-	static const uint32_t sizes[] = {60, 61, 200, 400, 900, 1200};
+	static const uint32_t sizes[] = {60, 61, 124, 252, 1019, 1020};
 
 	rig_write(rig, TQSM(0), 3);
 	for (unsigned i = 0; i < 6; i++) {
@@ -345,7 +347,7 @@ static void what_was_sent_is_in_the_statistics(void **state)
 	assert_int_equal(nic_read32(rig->nic, TPT), 6);
 	assert_int_equal(nic_read32(rig->nic, BPTC), 1);
 	assert_int_equal(nic_read32(rig->nic, MPTC), 1);
-	assert_int_equal(nic_read32(rig->nic, GOTCL), 60 + 61 + 200 + 400 + 900 + 1200 + 6 * 4);
+	assert_int_equal(nic_read32(rig->nic, GOTCL), 60 + 61 + 124 + 252 + 1019 + 1020 + 6 * 4);
 	assert_int_equal(nic_read32(rig->nic, PTC64), 1);
 	assert_int_equal(nic_read32(rig->nic, PTC127), 1);
 	assert_int_equal(nic_read32(rig->nic, PTC255), 1);
@@ -354,9 +356,9 @@ static void what_was_sent_is_in_the_statistics(void **state)
 	assert_int_equal(nic_read32(rig->nic, PTC1522), 1);
 	assert_int_equal(nic_read32(rig->nic, TXDGPC), 6);
 	assert_int_equal(nic_read32(rig->nic, QPTC(3)), 6);
-	assert_int_equal(nic_read32(rig->nic, QBTC_L(3)), 60 + 61 + 200 + 400 + 900 + 1200);
+	assert_int_equal(nic_read32(rig->nic, QBTC_L(3)), 60 + 61 + 124 + 252 + 1019 + 1020);
 	assert_int_equal(rig->nic->stats.tx_frames, 6);
-	assert_int_equal(rig->nic->stats.tx_bytes, 60 + 61 + 200 + 400 + 900 + 1200);
+	assert_int_equal(rig->nic->stats.tx_bytes, 60 + 61 + 124 + 252 + 1019 + 1020);
 }
 
 /* --- hostile clients ------------------------------------------------------------------------------------------------------ */
