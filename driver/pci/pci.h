@@ -1,9 +1,9 @@
 /*
  * A PCI function and the ways to reach it.
  *
- *   sysfs.c       0000:03:00.0 with no kernel driver bound: config and BARs from /sys, IOVA = physical
- * address vfio_user.c   vfio-user:/run/x, a function that another process serves; soft:WIRE starts that
- * process
+ *   sysfs.c       0000:03:00.0, a function of this host, from /sys alone; IOVA = physical address
+ *   vfio_user.c   vfio-user:/run/x, a function that another process serves
+ *   soft.c        soft:veth1, the same with a process that it starts itself
  *
  * A driver sees one interface: config space, registers, doorbells, DMA, interrupts, reset. It never asks
  * which of them it has.
@@ -31,8 +31,7 @@ struct pci_ops {
 	/* len 1, 2 or 4 bytes, little-endian as on the bus. 0 or negative errno. */
 	int (*config_read)(struct pci_device *pci, uint32_t offset, void *buf, uint32_t len);
 	int (*config_write)(struct pci_device *pci, uint32_t offset, const void *buf, uint32_t len);
-	/* BAR 0 by message, for a pci_device whose bar0 is not mapped. All-ones from a device that has gone.
-	 */
+	/* BAR 0 where it is not mapped (bar0 NULL). All-ones from a device that has gone. */
 	uint32_t (*read32)(struct pci_device *pci, uint32_t offset);
 	void (*write32)(struct pci_device *pci, uint32_t offset, uint32_t value);
 	/* Make region reachable for the device at its dma_iova() addresses; take it away again. */
