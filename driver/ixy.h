@@ -86,7 +86,10 @@ int ixy_open(const char *spec, const struct ixy_options *options, struct ixy_dev
  */
 void ixy_close(struct ixy_device *dev);
 
-/* Stop DMA, both directions, and take all buffers out of the rings, back into their pools. */
+/*
+ * Stop DMA, both directions, and take all buffers out of the rings, back into their pools. The queues may still
+ * be called: nothing is received, what is sent counts as tx-link-down.
+ */
 void ixy_stop(struct ixy_device *dev);
 
 /* The sentence that goes with the last failure in this thread; "" if none. Valid until the next failure. */

@@ -33,6 +33,7 @@ struct ixgbe_rx_queue {
 	uint16_t next; /* the descriptor that the NIC completes next */
 	uint16_t fill; /* the descriptor that gets the next fresh buffer; next == fill means none posted */
 	uint16_t buffer_size;
+	bool running;                       /* the NIC may have buffers; else the ring stays empty */
 	bool discard;                       /* inside a chain that was given up: skip to its EOP */
 	struct pkt_buf *chain, *chain_last; /* segments of a frame whose EOP has not come yet */
 	struct ixy_queue_stats stats;

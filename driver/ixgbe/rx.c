@@ -34,7 +34,7 @@ static void rx_refill(struct ixgbe_rx_queue *q, uint32_t at_least)
 {
 	uint32_t empty = (uint32_t)(q->next - q->fill - 1) & q->mask;
 
-	if (empty < at_least)
+	if (empty < at_least || unlikely(!q->running))
 		return;
 	while (empty) {
 		uint32_t room = q->mask + 1u - q->fill; /* up to the ring's end in one go */
@@ -276,6 +276,7 @@ int ixgbe_rx_queue_start(struct ixgbe_device *dev, uint16_t queue)
 	if (err)
 		return err;
 	pci_doorbell_init(dev->ixy.pci, RDT(queue), &q->tail);
+	q->running = true;
 	rx_refill(q, 1);
 	return 0;
 }
@@ -293,6 +294,7 @@ void ixgbe_rx_queue_empty(struct ixgbe_device *dev, uint16_t queue)
 
 	if (!q->bufs)
 		return;
+	q->running = false;
 	/* The NIC has counted these as received. Each ends once. */
 	for (; q->next != q->fill; q->next = (uint16_t)(q->next + 1) & q->mask) {
 		uint32_t status = le32toh(q->descs[q->next].wb.status_error);
