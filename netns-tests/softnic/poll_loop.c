@@ -19,11 +19,11 @@
 
 #include "log.h"
 
-#define BURST       64  /* frames a port and direction in one turn */
-#define QUIET_US    20  /* without a frame before sleeping: about what falling asleep and waking up costs */
-#define SERVE_TURNS 8   /* busy turns between two looks at messages */
-#define HELD_US     50  /* between two looks for receive descriptors, while frames wait for them */
-#define SILENT_US   100 /* between two looks at doorbells that nobody rings */
+#define BURST      64 /* frames a port and direction in one turn */
+#define QUIET_US   20 /* without a frame before sleeping: about what falling asleep and waking up costs */
+#define SERVE_WORK 32 /* frames between two looks at messages: a register read waits for no more than these */
+#define HELD_US    50 /* between two looks for receive descriptors, while frames wait for them */
+#define SILENT_US  100 /* between two looks at doorbells that nobody rings */
 
 struct poll_loop {
 	struct ports *ports;
@@ -137,12 +137,16 @@ int poll_loop_run(struct ports *ports, struct ev_loop *ev)
 	ev_io_start(ev, &loop.timer);
 
 	int64_t busy_us = nic_now_us();
-	for (unsigned turn = 0; !ports->stop && !hung_up(ports); turn++) {
+	for (unsigned work = 0; !ports->stop && !hung_up(ports);) {
 		int64_t now_us = nic_now_us();
-		if (poll_ports(&loop, now_us)) {
+		unsigned done = poll_ports(&loop, now_us);
+		if (done) {
 			busy_us = now_us;
-			if (turn % SERVE_TURNS == 0)
-				serve(&loop, EVRUN_NOWAIT);
+			work += done;
+			if (work < SERVE_WORK)
+				continue;
+			work = 0;
+			serve(&loop, EVRUN_NOWAIT);
 		} else if (now_us - busy_us < QUIET_US) {
 			serve(&loop, EVRUN_NOWAIT);
 		} else {
