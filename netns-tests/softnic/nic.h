@@ -4,7 +4,9 @@
  *	front end (vfio_user.c)  ->  config.c, registers.c      what a driver writes and reads over PCI
  *	                             register_table.c            the registers as data, register_hooks.c their effects
  *	                             eeprom.c sfp.c link.c       the parts behind those registers
- *	doorbells, wire          ->  tx.c, rx.c, offload.c       descriptors and frames
+ *	doorbells, wire          ->  tx.c, tx_packet.c           rings to packets, packets to frames
+ *	                             rx.c, filter.c              frames to queues and descriptors
+ *	                             offload.c segment.c mac.c   what is worked out from and done to frames
  *	                             irq.c, msix.c               EICR/EIMS/EITR -> vectors -> the front end
  *	                             dma.c                       the only door to the client's memory
  *	                             violation.c fault.c         what it refuses, what it can be told to break
