@@ -35,7 +35,7 @@ struct access_message {
 static int region_read(
 	struct vfio_user_device *device, uint32_t region, uint64_t offset, void *data, uint32_t size)
 {
-	struct access_message answer = {{0}};
+	struct access_message answer = {.access = {.count = 0}};
 	struct vfio_user_region_access access = {.offset = offset, .region = region, .count = size};
 	struct vfio_user_request request = {
 		.command = VFIO_USER_REGION_READ, .data = &access, .size = sizeof(access)};
@@ -98,7 +98,7 @@ static int config_read(struct pci_device *pci, uint32_t offset, void *data, uint
 static int config_write(struct pci_device *pci, uint32_t offset, const void *data, uint32_t len)
 {
 	struct vfio_user_device *device = device_of(pci);
-	struct vfio_user_region_access answer = {0};
+	struct vfio_user_region_access answer = {.count = 0};
 	struct vfio_user_reply reply = {.data = &answer, .min = sizeof(answer), .capacity = sizeof(answer)};
 	struct access_message message;
 	struct vfio_user_request request = {.command = VFIO_USER_REGION_WRITE, .data = &message};
