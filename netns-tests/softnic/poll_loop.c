@@ -59,10 +59,9 @@ static bool hung_up(const struct ports *ports)
 	return false;
 }
 
-/* Messages, control, signals, whatever libev has. Registers may have been stored to meanwhile, too. */
-static void serve(struct poll_loop *loop, int flags)
+/* Look for queues that a client has enabled or disabled by a store into a mapped page. */
+static void scan_ports(struct poll_loop *loop)
 {
-	ev_run(loop->ev, flags);
 	for (unsigned i = 0; i < loop->ports->count; i++)
 		nic_scan_mapped(loop->ports->port[i].nic);
 }
@@ -120,7 +119,8 @@ static void sleep_until_work(struct poll_loop *loop)
 
 	if (due > 0)
 		set_timer(loop, due);
-	serve(loop, due == 0 ? EVRUN_NOWAIT : EVRUN_ONCE);
+	ev_run(loop->ev, due == 0 ? EVRUN_NOWAIT : EVRUN_ONCE);
+	scan_ports(loop);
 	if (due > 0)
 		set_timer(loop, 0);
 	for (unsigned i = 0; i < loop->ports->count; i++)
@@ -146,9 +146,10 @@ int poll_loop_run(struct ports *ports, struct ev_loop *ev)
 			if (work < SERVE_WORK)
 				continue;
 			work = 0;
-			serve(&loop, EVRUN_NOWAIT);
+			ev_run(ev, EVRUN_NOWAIT);
+			scan_ports(&loop);
 		} else if (now_us - busy_us < QUIET_US) {
-			serve(&loop, EVRUN_NOWAIT);
+			ev_run(ev, EVRUN_NOWAIT);
 		} else {
 			sleep_until_work(&loop);
 			busy_us = nic_now_us();
