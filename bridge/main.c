@@ -51,8 +51,9 @@ struct daemon {
 	struct ev_timer device_timer;
 	struct ev_async gone; /* from a worker: the interface has been deleted */
 	int exit_code;
-	bool offload; /* super-frames both ways */
-	bool ready;   /* was, once */
+	bool offload;     /* super-frames both ways */
+	bool ready;       /* was, once */
+	bool device_lost; /* gone or beyond a reset; the workers are parked */
 	bool ending;
 	struct ixy_link last_link; /* with ending: before we took it down ourselves */
 	uint64_t start_ns;
@@ -271,11 +272,13 @@ static void reset_device(struct daemon *d)
 	log_warning("%s: the NIC hangs: resetting it", d->options.device);
 	workers_pause(d->workers, d->worker_count);
 	rc = ixy_reset(d->dev);
-	workers_resume(d->workers, d->worker_count);
 	if (rc < 0) {
 		log_error("%s: the NIC cannot be reset: %s", d->options.device, ixy_last_error());
+		d->device_lost = true; /* and the workers stay parked */
 		end(d, EX_UNAVAILABLE);
+		return;
 	}
+	workers_resume(d->workers, d->worker_count);
 }
 
 static void poll_device(struct daemon *d)
@@ -284,6 +287,8 @@ static void poll_device(struct daemon *d)
 
 	if (events & IXY_EVENT_GONE) {
 		log_error("%s: the device has gone", d->options.device);
+		workers_pause(d->workers, d->worker_count);
+		d->device_lost = true;
 		end(d, EX_UNAVAILABLE);
 		return;
 	}
@@ -417,9 +422,13 @@ static void stop_workers(struct daemon *d)
 {
 	d->ending = true;
 	d->last_link = ixy_link_get(d->dev);
-	workers_drain(d->workers, d->worker_count);
-	ixy_set_up(d->dev, false);
-	workers_stop(d->workers, d->worker_count);
+	if (d->device_lost) {
+		workers_abandon(d->workers, d->worker_count);
+	} else {
+		workers_drain(d->workers, d->worker_count);
+		ixy_set_up(d->dev, false);
+		workers_stop(d->workers, d->worker_count);
+	}
 	d->worker_count = 0;
 	ev_async_stop(d->loop, &d->gone);
 }

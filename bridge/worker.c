@@ -45,7 +45,7 @@
 #define DRAIN_NS        200000000 /* see workers_drain() */
 #define ETH_OVERHEAD    (14 + 4)  /* Ethernet header and one VLAN tag, on top of the MTU */
 
-enum request { RUN, PAUSE, DRAIN, STOP };
+enum request { RUN, PAUSE, DRAIN, STOP, ABANDON };
 
 struct worker {
 	struct worker_config config;
@@ -362,7 +362,6 @@ static void drain_rx(struct worker *w)
 
 	while (forward_rx(w) && clock_ns() < end)
 		;
-	drop_pending(w, IXY_DROP_SHUTDOWN);
 }
 
 static void run(struct worker *w)
@@ -400,7 +399,8 @@ static void *worker_thread(void *arg)
 			park(w, request);
 			break;
 		case PAUSE: park(w, request); break;
-		case STOP: drain_rx(w); return NULL;
+		case STOP: drain_rx(w); /* fall through */
+		case ABANDON: drop_pending(w, IXY_DROP_SHUTDOWN); return NULL;
 		}
 	}
 }
@@ -549,9 +549,9 @@ void workers_drain(struct worker *workers[], size_t count)
 	wait_until_parked(workers, count);
 }
 
-void workers_stop(struct worker *workers[], size_t count)
+static void end(struct worker *workers[], size_t count, enum request how)
 {
-	ask(workers, count, STOP);
+	ask(workers, count, how);
 	for (size_t i = 0; i < count; i++) {
 		struct worker *w = workers[i];
 
@@ -561,4 +561,14 @@ void workers_stop(struct worker *workers[], size_t count)
 		pthread_mutex_destroy(&w->lock);
 		free(w);
 	}
+}
+
+void workers_stop(struct worker *workers[], size_t count)
+{
+	end(workers, count, STOP);
+}
+
+void workers_abandon(struct worker *workers[], size_t count)
+{
+	end(workers, count, ABANDON);
 }

@@ -52,4 +52,7 @@ void workers_resume(struct worker *workers[], size_t count);
 void workers_drain(struct worker *workers[], size_t count);
 void workers_stop(struct worker *workers[], size_t count);
 
+/* The end without touching the device once more, from workers_pause() on: it has gone or is in no state to be used. */
+void workers_abandon(struct worker *workers[], size_t count);
+
 #endif

@@ -367,8 +367,8 @@ static void draining_sees_off_what_was_read_and_stopping_hands_over_what_came(vo
 	struct fixture *f = *state;
 
 	fake.tx_room = 5;
+	kernel_sends(f, 0, 20); /* before the worker starts, so that it finds one burst */
 	start(f);
-	kernel_sends(f, 0, 20);
 	assert_true(eventually(counted(tx.frames) == 20));
 	pthread_mutex_lock(&fake.lock);
 	fake.tx_room = 100;
@@ -383,6 +383,27 @@ static void draining_sees_off_what_was_read_and_stopping_hands_over_what_came(vo
 	assert_int_equal(sent(), 20);
 	for (int i = 0; i < IXY_DROP_COUNT; i++)
 		assert_int_equal(f->counters.drops[i], 0);
+}
+
+static void abandoning_does_not_touch_the_device_any_more(void **state)
+{
+	struct fixture *f = *state;
+
+	fake.tx_room = 5;
+	kernel_sends(f, 0, 20); /* before the worker starts, so that it finds one burst */
+	start(f);
+	assert_true(eventually(counted(tx.frames) == 20));
+	workers_pause(&f->worker, 1);
+	pthread_mutex_lock(&fake.lock);
+	fake.tx_room = 100;
+	pthread_mutex_unlock(&fake.lock);
+	arrive(f, 5);
+	workers_abandon(&f->worker, 1);
+	f->worker = NULL;
+	assert_int_equal(sent(), 5);
+	assert_int_equal(f->counters.drops[IXY_DROP_SHUTDOWN], 15);
+	assert_int_equal(fake.rx_last - fake.rx_first, 5);
+	pkt_buf_free_batch(fake.rx + fake.rx_first, 5);
 }
 
 static void an_impossible_cpu_is_an_error(void **state)
@@ -413,6 +434,7 @@ int main(void)
 		in_fixture(a_deleted_interface_is_reported_once_and_the_worker_waits),
 		in_fixture(a_paused_worker_touches_nothing_until_resumed),
 		in_fixture(draining_sees_off_what_was_read_and_stopping_hands_over_what_came),
+		in_fixture(abandoning_does_not_touch_the_device_any_more),
 		in_fixture(an_impossible_cpu_is_an_error),
 	};
 
