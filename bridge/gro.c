@@ -56,8 +56,9 @@ static void store16(uint8_t *p, uint16_t value)
 }
 
 /*
- * Find the headers. True for TCP over IP without options, fragments or extension headers, in which the lengths
- * agree with the frame's: what flow a frame belongs to can be told then, whether or not it can be merged.
+ * Find the headers. True for TCP over IP without options, fragments or extension headers, in which the
+ * lengths agree with the frame's: what flow a frame belongs to can be told then, whether or not it can be
+ * merged.
  */
 static bool parse(const struct pkt_buf *frame, struct segment *s)
 {

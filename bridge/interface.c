@@ -1,9 +1,9 @@
 /*
  * Netlink and ethtool for one interface. See interface.h.
  *
- * Two netlink sockets: one for questions and orders, whose answers are waited for, and one that only listens to
- * RTNLGRP_LINK. A notification is a hint to ask, never an answer: so one that is lost, doubled or overtaken
- * does no harm, and there is one place that reads attributes.
+ * Two netlink sockets: one for questions and orders, whose answers are waited for, and one that only listens
+ * to RTNLGRP_LINK. A notification is a hint to ask, never an answer: so one that is lost, doubled or
+ * overtaken does no harm, and there is one place that reads attributes.
  */
 #include "bridge/interface.h"
 
@@ -313,8 +313,8 @@ int interface_set_mac(struct interface *interface, struct ixy_mac mac)
 }
 
 /*
- * ETHTOOL_SLINKSETTINGS wants the exact number of words that this kernel's link mode masks have. It is asked for
- * with 0, which the kernel answers with the negative of the right number (linux/ethtool.h).
+ * ETHTOOL_SLINKSETTINGS wants the exact number of words that this kernel's link mode masks have. It is asked
+ * for with 0, which the kernel answers with the negative of the right number (linux/ethtool.h).
  */
 int interface_set_speed(struct interface *interface, uint32_t speed)
 {

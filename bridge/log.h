@@ -1,8 +1,8 @@
 /*
  * What the daemon says to people: one line a message, on stderr.
  *
- * Under systemd each line carries the priority prefix that the journal understands (sd-daemon(3)); elsewhere it
- * starts with the program's name. A line is one write, so lines of several threads do not mix.
+ * Under systemd each line carries the priority prefix that the journal understands (sd-daemon(3)); elsewhere
+ * it starts with the program's name. A line is one write, so lines of several threads do not mix.
  */
 #ifndef BRIDGE_LOG_H
 #define BRIDGE_LOG_H

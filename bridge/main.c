@@ -34,7 +34,7 @@
 #include "bridge/worker.h"
 #include "driver/ixy.h"
 
-/* Housekeeping interval: its events come by descriptor, where the device has interrupts; else this finds them. */
+/* Housekeeping: with interrupts its events come by descriptor, without them this interval finds them. */
 #define DEVICE_INTERVAL_S        0.5
 #define DEVICE_INTERVAL_NO_IRQ_S 0.25
 
@@ -86,7 +86,7 @@ static void end(struct daemon *d, int exit_code)
 	ev_break(d->loop, EVBREAK_ALL);
 }
 
-/* --- signals and counters ----------------------------------------------------------------------------------- */
+/* --- signals and counters ----------------------------------------------------------------------------- */
 
 static void print_report(struct daemon *d)
 {
@@ -148,7 +148,7 @@ static void signals_stop(struct daemon *d)
 		ev_signal_stop(d->loop, &d->terminate[i]);
 }
 
-/* --- the device ---------------------------------------------------------------------------------------------- */
+/* --- the device --------------------------------------------------------------------------------------- */
 
 static int exit_code_of(int rc)
 {
@@ -161,9 +161,9 @@ static int exit_code_of(int rc)
 }
 
 /*
- * Buffers for what is read from the kernel. Super-frames lie in larger ones: five to a super-frame keep readv()
- * within the iovec that the kernel has on its stack (UIO_FASTIOV, 8 entries), and take five descriptors of the
- * ring instead of 33. A descriptor of the 82599 takes 15.5 KiB at most.
+ * Buffers for what is read from the kernel. Super-frames lie in larger ones: five to a super-frame keep
+ * readv() within the iovec that the kernel has on its stack (UIO_FASTIOV, 8 entries), and take five
+ * descriptors of the ring instead of 33. A descriptor of the 82599 takes 15.5 KiB at most.
  */
 static uint32_t buffer_size(bool offload)
 {
@@ -181,7 +181,7 @@ static uint32_t pool_buffers(const struct options *o, uint32_t longest, uint32_t
 	uint32_t ring = o->ring ? o->ring : DEFAULT_RING;
 	uint32_t chain = tap_port_buffers(longest, size);
 
-	/* A longer ring is not filled with large buffers: 1024 of them are a millisecond and more of line rate. */
+	/* A longer ring is not filled: so many large buffers are a millisecond and more of line rate. */
 	if (ring > MAX_IN_FLIGHT)
 		ring = MAX_IN_FLIGHT;
 	return ring + WORKER_BATCH * chain + chain;
@@ -264,7 +264,9 @@ static void pools_stop(struct daemon *d)
 	}
 }
 
-/* The NIC hangs: stand clear, reset it, go on. Carrier goes and comes back; everything else stays as it was. */
+/*
+ * The NIC hangs: stand clear, reset it, go on. Carrier goes and comes back; everything else stays as it was.
+ */
 static void reset_device(struct daemon *d)
 {
 	int rc;
@@ -332,14 +334,14 @@ static void housekeeping_stop(struct daemon *d)
 	ev_timer_stop(d->loop, &d->device_timer);
 }
 
-/* --- the interface -------------------------------------------------------------------------------------------- */
+/* --- the interface ------------------------------------------------------------------------------------ */
 
 static void interface_gone(void *arg)
 {
 	end(arg, EXIT_FAILURE);
 }
 
-/* In a worker's thread. The mirror, in the main thread, says what has happened; this is for the case that not. */
+/* In a worker's thread, which may notice before the mirror does. */
 static void tell_interface_gone(void *arg)
 {
 	struct daemon *d = arg;
@@ -374,7 +376,7 @@ static int interface_start(struct daemon *d)
 	return mirror_start(&config, &d->mirror);
 }
 
-/* --- the workers ---------------------------------------------------------------------------------------------- */
+/* --- the workers -------------------------------------------------------------------------------------- */
 
 static int start_workers(struct daemon *d)
 {
@@ -417,7 +419,9 @@ static int start_workers(struct daemon *d)
 	return 0;
 }
 
-/* What the kernel has handed over goes out; then the port is shut, and what has come in goes to the kernel. */
+/*
+ * What the kernel has handed over goes out; then the port is shut, and what has come in goes to the kernel.
+ */
 static void stop_workers(struct daemon *d)
 {
 	d->ending = true;
@@ -433,7 +437,7 @@ static void stop_workers(struct daemon *d)
 	ev_async_stop(d->loop, &d->gone);
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------- */
+/* --- life --------------------------------------------------------------------------------------------- */
 
 static int make_persistent(struct daemon *d)
 {
@@ -551,7 +555,9 @@ int main(int argc, char *argv[])
 	}
 	log_set_level(d.options.log_level);
 	ixy_set_log(library_log);
-	/* Not the default loop: that one reaps every child process, and the library's children are its own. */
+	/*
+	 * Not the default loop: that one reaps every child process, and the library's children are its own.
+	 */
 	d.loop = ev_loop_new(EVFLAG_AUTO);
 	if (!d.loop) {
 		log_error("cannot make an event loop: %m");

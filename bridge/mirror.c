@@ -3,11 +3,11 @@
  *
  * There is one function, follow(), that asks the kernel for the interface's state and changes at the NIC what
  * differs. It runs upon each netlink notification and from a timer, because some changes notify nobody (Linux
- * 6.18): promiscuity of a packet socket, secondary addresses, multicast groups. A change that the mirror itself
- * makes comes back as a notification, finds no difference, and ends there.
+ * 6.18): promiscuity of a packet socket, secondary addresses, multicast groups. A change that the mirror
+ * itself makes comes back as a notification, finds no difference, and ends there.
  *
- * An interface that leaves for another network namespace is deleted in the old one, as netlink tells it. The tap
- * still knows it (TUNGETDEVNETNS), so the mirror moves along.
+ * An interface that leaves for another network namespace is deleted in the old one, as netlink tells it. The
+ * tap still knows it (TUNGETDEVNETNS), so the mirror moves along.
  */
 #include "bridge/mirror.h"
 
@@ -46,7 +46,7 @@ static const char *error_text(int rc)
 	return *text ? text : strerror(-rc);
 }
 
-/* --- interface to NIC -------------------------------------------------------------------------------------- */
+/* --- interface to NIC --------------------------------------------------------------------------------- */
 
 static void follow_up(struct mirror *m)
 {
@@ -228,7 +228,7 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
 	follow(timer->data);
 }
 
-/* --- NIC to interface -------------------------------------------------------------------------------------- */
+/* --- NIC to interface --------------------------------------------------------------------------------- */
 
 void mirror_link(struct mirror *m)
 {
@@ -238,7 +238,7 @@ void mirror_link(struct mirror *m)
 	if (link.up == m->link.up && link.speed == m->link.speed)
 		return;
 	m->link = link;
-	/* The speed before the carrier: who looks on carrier-up sees it. Not worth failing over, it is only told. */
+	/* The speed before the carrier: who looks on carrier-up sees it. It is only told, so no failure. */
 	rc = interface_set_speed(m->interface, link.up ? link.speed : 0);
 	if (rc < 0)
 		log_debug("%s: cannot tell ethtool the speed: %s", m->state.name, strerror(-rc));
@@ -256,7 +256,7 @@ const char *mirror_ifname(const struct mirror *m)
 	return m->state.name;
 }
 
-/* --- begin and end ----------------------------------------------------------------------------------------- */
+/* --- begin and end ------------------------------------------------------------------------------------ */
 
 /* Open the interface in its namespace, ask for its state, watch it. 0 or a negative errno. */
 static int watch_interface(struct mirror *m, const char *name, int netns)

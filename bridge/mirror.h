@@ -1,6 +1,6 @@
 /*
- * The mirror: what a user does to the interface reaches the NIC, and what happens to the NIC's cable shows on the
- * interface.
+ * The mirror: what a user does to the interface reaches the NIC, and what happens to the NIC's cable shows on
+ * the interface.
  *
  *	ip link set ixy0 up/down        port on, off (laser)
  *	ip link set ixy0 mtu N          frame length; what the NIC cannot do is set back
@@ -37,15 +37,15 @@ struct mirror_config {
 };
 
 /*
- * Give the interface the device's MAC address, agree on the MTU, and follow both from here on. config is copied.
- * Returns 0, or the exit code that fits, having logged why.
+ * Give the interface the device's MAC address, agree on the MTU, and follow both from here on. config is
+ * copied. Returns 0, or the exit code that fits, having logged why.
  */
 int mirror_start(const struct mirror_config *config, struct mirror **mirror);
 void mirror_stop(struct mirror *mirror); /* NULL is allowed */
 
 /*
- * The device's link may have changed (IXY_EVENT_LINK, reset): show its state on the interface. To be called once
- * after mirror_start() too.
+ * The device's link may have changed (IXY_EVENT_LINK, reset): show its state on the interface. To be called
+ * once after mirror_start() too.
  */
 void mirror_link(struct mirror *mirror);
 

@@ -1,4 +1,6 @@
-/* Tell the service manager how we are (sd_notify(3)'s protocol: a datagram to the socket in NOTIFY_SOCKET). */
+/*
+ * Tell the service manager how we are (sd_notify(3)'s protocol: a datagram to the socket in NOTIFY_SOCKET).
+ */
 #ifndef BRIDGE_NOTIFY_H
 #define BRIDGE_NOTIFY_H
 

@@ -10,7 +10,9 @@
 
 #include "driver/ixy.h"
 
-/* Exit codes: 0, EXIT_FAILURE at run time, this one, and EX_UNAVAILABLE, EX_NOPERM, EX_CONFIG of sysexits.h. */
+/*
+ * Exit codes: 0, EXIT_FAILURE at run time, this one, and EX_UNAVAILABLE, EX_NOPERM, EX_CONFIG of sysexits.h.
+ */
 #define EXIT_USAGE 2
 
 #define OPTIONS_MAX_CPUS 64

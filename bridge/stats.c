@@ -72,7 +72,7 @@ void report_take(struct report *r, const struct ixy_device *dev,
 	}
 }
 
-/* --- text ----------------------------------------------------------------------------------------------- */
+/* --- text --------------------------------------------------------------------------------------------- */
 
 static void print_direction(
 	FILE *out, const char *indent, const char *name, const struct direction_counters *d)
@@ -117,9 +117,12 @@ void report_print_text(const struct report *r, FILE *out)
 	fflush(out);
 }
 
-/* --- JSON ----------------------------------------------------------------------------------------------- */
+/* --- JSON --------------------------------------------------------------------------------------------- */
 
-/* The names come from the command line, so anything may be in them; bytes above 127 pass as the UTF-8 they are. */
+/*
+ * The names come from the command line, so anything may be in them; bytes above 127 pass as the UTF-8 they
+ * are.
+ */
 static void json_string(FILE *out, const char *text)
 {
 	putc('"', out);

@@ -1,17 +1,18 @@
 /*
  * The tap: an Ethernet interface whose other end is a file descriptor.
  *
- * Each queue is one descriptor on /dev/net/tun. A write() is a frame that the kernel receives on the interface, a
- * read() one that it sends through it, each with a 12-byte virtio_net header in front (offload requests; all
- * zero for a plain frame; see put_header(), take_header()). That header lives in the buffer's headroom, right before the frame, so that a frame in
- * one buffer is one write() without a copy, and a longer one a writev() over its chain.
+ * Each queue is one descriptor on /dev/net/tun. A write() is a frame that the kernel receives on the
+ * interface, a read() one that it sends through it, each with a 12-byte virtio_net header in front (offload
+ * requests; all zero for a plain frame; see put_header(), take_header()). That header lives in the buffer's
+ * headroom, right before the frame, so that a frame in one buffer is one write() without a copy, and a longer
+ * one a writev() over its chain.
  *
- * Reading never truncates: the iovec spans buffers for the longest frame there can be and one byte more, and a
- * frame that fills it all is dropped and counted. Buffers that a frame left unused serve the next read.
+ * Reading never truncates: the iovec spans buffers for the longest frame there can be and one byte more, and
+ * a frame that fills it all is dropped and counted. Buffers that a frame left unused serve the next read.
  *
  * Two things in the kernel's fast path (tun_build_skb) depend on how the descriptor is set up: it must be
- * O_NONBLOCK, and its send buffer must stay unlimited (INT_MAX). IFF_NAPI would make each write schedule NAPI for
- * a single frame, which costs more than it saves.
+ * O_NONBLOCK, and its send buffer must stay unlimited (INT_MAX). IFF_NAPI would make each write schedule NAPI
+ * for a single frame, which costs more than it saves.
  */
 #include "bridge/tap.h"
 
@@ -54,8 +55,9 @@ struct kernel_port {
 	uint32_t data_size; /* of each */
 	size_t capacity;    /* of all together, with the header */
 	/*
-	 * A stack of the buffers that wait for the next frame; the topmost is the frame's first. So those that a
-	 * frame takes leave from the top, fresh ones come there, and the rest keep their places in the iovec.
+	 * A stack of the buffers that wait for the next frame; the topmost is the frame's first. So those
+	 * that a frame takes leave from the top, fresh ones come there, and the rest keep their places in the
+	 * iovec.
 	 */
 	struct pkt_buf *bufs[MAX_CHAIN];
 	uint32_t ready;              /* height of the stack */
@@ -68,7 +70,7 @@ struct tap {
 	struct kernel_port ports[]; /* one a queue */
 };
 
-/* --- the interface ---------------------------------------------------------------------------------------- */
+/* --- the interface ------------------------------------------------------------------------------------ */
 
 /* What the kernel's dev_valid_name() takes, and no '%', which TUNSETIFF would replace by a number. */
 static const char *name_fault(const char *name)
@@ -272,7 +274,7 @@ int tap_find(struct tap *tap, char name[16])
 	return fd < 0 ? -errno : fd;
 }
 
-/* --- a queue ---------------------------------------------------------------------------------------------- */
+/* --- a queue ------------------------------------------------------------------------------------------ */
 
 uint32_t tap_port_buffers(uint32_t max_frame, uint32_t data_size)
 {
@@ -388,9 +390,8 @@ int kernel_port_send(
 	int rc = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		int error;
-
 		uint32_t wire_frames = pkt_buf_wire_frames(frames[i]);
+		int error;
 
 		if (unlikely(frames[i]->frame_size < ETH_HEADER)) {
 			counter_add(&counters->drops[IXY_DROP_KERNEL_RUNT], 1);

@@ -11,9 +11,9 @@
 struct tap;
 
 /*
- * Make interface `name` in namespace netns (a descriptor, -1: the current one) with so many queues, or attach to
- * it where it exists as a persistent tap that nobody uses. It has no carrier yet.
- * Returns 0, or the exit code that fits, having logged why.
+ * Make interface `name` in namespace netns (a descriptor, -1: the current one) with so many queues, or attach
+ * to it where it exists as a persistent tap that nobody uses. It has no carrier yet. Returns 0, or the exit
+ * code that fits, having logged why.
  */
 int tap_open(const char *name, int netns, uint16_t queues, struct tap **tap);
 
@@ -30,8 +30,8 @@ bool tap_attached(const struct tap *tap);
 int tap_persist(struct tap *tap, uid_t owner, gid_t group);
 
 /*
- * Let the kernel hand over frames without checksums and TCP super-frames of up to 64 KiB, for the NIC to finish;
- * or take that back. 0 or a negative errno.
+ * Let the kernel hand over frames without checksums and TCP super-frames of up to 64 KiB, for the NIC to
+ * finish; or take that back. 0 or a negative errno.
  */
 int tap_set_offload(struct tap *tap, bool on);
 
@@ -45,8 +45,8 @@ int tap_set_carrier(struct tap *tap, bool on);
 int tap_find(struct tap *tap, char name[16]);
 
 /*
- * Let queue use pool, for frames of up to max_frame bytes; and take its buffers back to pool, which the caller
- * then may free. The thread of the queue is the pool's too.
+ * Let queue use pool, for frames of up to max_frame bytes; and take its buffers back to pool, which the
+ * caller then may free. The thread of the queue is the pool's too.
  */
 struct kernel_port *tap_port_bind(struct tap *tap, uint16_t queue, struct mempool *pool, uint32_t max_frame);
 void tap_port_unbind(struct kernel_port *port);

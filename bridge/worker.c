@@ -1,27 +1,25 @@
 /*
  * The data path, and when to poll and when to sleep.
  *
- * A round takes a burst from the NIC's queue into the kernel, and a burst from the kernel into the NIC's queue.
- * While rounds move frames the worker goes round without a pause. The two directions are looked at with
- * different zeal: a look at the NIC's ring is a load from memory, a look at the tap a system call. So the tap is
- * read again at once only when it had more than a burst, or after frames went into the kernel (which answers
- * them: acknowledgements, echoes); otherwise every TAP_INTERVAL_NS.
+ * A round takes a burst from the NIC's queue into the kernel, and a burst from the kernel into the NIC's
+ * queue. While rounds move frames the worker goes round without a pause. The two directions are looked at
+ * with different zeal: a look at the NIC's ring is a load from memory, a look at the tap a system call. So
+ * the tap is read again at once only when it had more than a burst, or after frames went into the kernel
+ * (which answers them: acknowledgements, echoes); otherwise every TAP_INTERVAL_NS.
  *
- * Idle. After a quiet while the worker arms the queue's interrupt, looks at the ring once more (a frame that came
- * before the arming raises none), and blocks in its libev loop until the interrupt's eventfd, the tap, or the
- * main thread wakes it. How long a quiet while is, is learnt from whether waiting paid, the way KVM halts a
- * virtual CPU: if the next frame came so soon that idle_usecs of polling would have met it, double the time to
- * poll; if it came much later, halve it. A steady stream is polled without a system call, a lone ping
- * does not cost a core.
+ * Idle. After a quiet while the worker arms the queue's interrupt, looks at the ring once more (a frame that
+ * came before the arming raises none), and blocks in its libev loop until the interrupt's eventfd, the tap,
+ * or the main thread wakes it. How long a quiet while is, is learnt from whether waiting paid, the way KVM
+ * halts a virtual CPU: if the next frame came so soon that idle_usecs of polling would have met it, double
+ * the time to poll; if it came much later, halve it. A steady stream is polled without a system call, a lone
+ * ping does not cost a core.
  *
  * Back pressure. Frames that the NIC's ring does not take wait here, and nothing more is read: the queue then
- * grows in the kernel, where its tail-drops show as the interface's tx_dropped. No interrupt tells
- * that the ring has room again, so the worker naps by timerfd. The same naps, growing, stand in for interrupts on
- * a device that has none.
+ * grows in the kernel, where its tail-drops show as the interface's tx_dropped. No interrupt tells that the
+ * ring has room again, so the worker naps by timerfd. The same naps, growing, stand in for interrupts on a
+ * device that has none.
  */
 #include "bridge/worker.h"
-
-#include "bridge/gro.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -33,6 +31,8 @@
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "bridge/gro.h"
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -98,7 +98,7 @@ static inline void cpu_relax(void)
 #endif
 }
 
-/* --- moving frames ---------------------------------------------------------------------------------------- */
+/* --- moving frames ------------------------------------------------------------------------------------ */
 
 static void interface_gone(struct worker *w)
 {
@@ -108,7 +108,10 @@ static void interface_gone(struct worker *w)
 	w->config.interface_gone(w->config.arg);
 }
 
-/* The tap would take a frame of any length; what goes beyond the MTU is nothing that an interface may deliver. */
+/*
+ * The tap would take a frame of any length; what goes beyond the MTU is nothing that an interface may
+ * deliver.
+ */
 static uint32_t drop_too_long(struct worker *w, struct pkt_buf *frames[], uint32_t count)
 {
 	const uint32_t max = ixy_mtu_get(w->config.dev) + ETH_OVERHEAD;
@@ -144,8 +147,11 @@ static uint32_t forward_rx(struct worker *w)
 
 static void drop_pending(struct worker *w, enum ixy_drop reason)
 {
-	counter_add(&w->counters->drops[reason], w->pending_count);
-	pkt_buf_free_batch(w->pending + w->pending_first, w->pending_count);
+	struct pkt_buf **frames = w->pending + w->pending_first;
+
+	for (uint32_t i = 0; i < w->pending_count; i++)
+		counter_add(&w->counters->drops[reason], pkt_buf_wire_frames(frames[i]));
+	pkt_buf_free_batch(frames, w->pending_count);
 	w->pending_count = 0;
 }
 
@@ -187,7 +193,7 @@ static uint32_t forward_tx(struct worker *w)
 	return (uint32_t)count;
 }
 
-/* --- sleeping ---------------------------------------------------------------------------------------------- */
+/* --- sleeping ----------------------------------------------------------------------------------------- */
 
 static void on_frame(struct ev_loop *loop, struct ev_io *io, int events)
 {
@@ -238,7 +244,9 @@ static void block(struct worker *w)
 	const bool held_back = w->pending_count || w->starved;
 	uint64_t before = clock_ns(), after;
 
-	/* Frames that cannot be taken must not wake. Starting and stopping what already is so does nothing. */
+	/*
+	 * Frames that cannot be taken must not wake. Starting and stopping what already is so does nothing.
+	 */
 	if (held_back)
 		ev_io_stop(w->loop, &w->tap_io);
 	else
@@ -312,7 +320,7 @@ static void idle(struct worker *w)
 	w->slept = true;
 }
 
-/* --- requests ---------------------------------------------------------------------------------------------- */
+/* --- requests ----------------------------------------------------------------------------------------- */
 
 /* Stand still until the main thread wants something else than `seen`. */
 static void park(struct worker *w, enum request seen)
@@ -405,7 +413,7 @@ static void *worker_thread(void *arg)
 	}
 }
 
-/* --- the main thread's side -------------------------------------------------------------------------------- */
+/* --- the main thread's side --------------------------------------------------------------------------- */
 
 static int open_loop(struct worker *w)
 {
@@ -426,7 +434,9 @@ static int open_loop(struct worker *w)
 	w->reclaim.repeat = RECLAIM_S;
 	ev_io_init(&w->nap_io, on_nap_end, w->nap_fd, EV_READ);
 	ev_io_start(w->loop, &w->nap_io);
-	/* Always watched, but the loop is only entered to sleep: so arming costs no system call of libev's. */
+	/*
+	 * Always watched, but the loop is only entered to sleep: so arming costs no system call of libev's.
+	 */
 	ev_io_init(&w->tap_io, on_frame, kernel_port_fd(w->config.port), EV_READ);
 	w->has_irq = irq_fd >= 0;
 	if (w->has_irq) {

@@ -38,8 +38,8 @@ struct worker_config {
 int worker_start(const struct worker_config *config, struct worker **worker);
 
 /*
- * Park the workers where they touch neither device nor port, and wait until all have got there; let them go on.
- * For ixy_reset().
+ * Park the workers where they touch neither device nor port, and wait until all have got there; let them go
+ * on. For ixy_reset().
  */
 void workers_pause(struct worker *workers[], size_t count);
 void workers_resume(struct worker *workers[], size_t count);
@@ -52,7 +52,10 @@ void workers_resume(struct worker *workers[], size_t count);
 void workers_drain(struct worker *workers[], size_t count);
 void workers_stop(struct worker *workers[], size_t count);
 
-/* The end without touching the device once more, from workers_pause() on: it has gone or is in no state to be used. */
+/*
+ * The end without touching the device once more, from workers_pause() on: it has gone or is in no state to be
+ * used.
+ */
 void workers_abandon(struct worker *workers[], size_t count);
 
 #endif

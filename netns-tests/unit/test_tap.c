@@ -59,7 +59,7 @@ static int teardown(void **state)
 	return rc;
 }
 
-/* --- getting an interface ----------------------------------------------------------------------------------- */
+/* --- getting an interface ----------------------------------------------------------------------------- */
 
 static void names_that_cannot_be_are_refused(void **state)
 {
@@ -181,7 +181,7 @@ static void a_tap_is_made_in_the_namespace_asked_for_and_found_where_it_went(voi
 	close(here);
 }
 
-/* --- frames ------------------------------------------------------------------------------------------------- */
+/* --- frames ------------------------------------------------------------------------------------------- */
 
 /* A frame of size bytes in a chain of buffers, as the NIC would leave it. */
 static struct pkt_buf *received(struct mempool *pool, const uint8_t *data, uint32_t size)

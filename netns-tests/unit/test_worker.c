@@ -165,7 +165,7 @@ static void assert_nic_got_in_order(unsigned count)
 	}
 }
 
-/* --- frames ------------------------------------------------------------------------------------------------- */
+/* --- frames ------------------------------------------------------------------------------------------- */
 
 static void frames_pass_both_ways_in_order(void **state)
 {
@@ -249,7 +249,7 @@ static void a_device_without_interrupts_is_served_by_naps(void **state)
 	assert_true(counted(sleeps) > 0);
 }
 
-/* --- frames that do not pass ---------------------------------------------------------------------------------- */
+/* --- frames that do not pass -------------------------------------------------------------------------- */
 
 static void what_the_ring_does_not_take_waits_in_the_kernel_and_arrives_in_order(void **state)
 {
@@ -334,7 +334,7 @@ static void a_deleted_interface_is_reported_once_and_the_worker_waits(void **sta
 	assert_int_equal(f->gone, 1);
 }
 
-/* --- requests ------------------------------------------------------------------------------------------------- */
+/* --- requests ----------------------------------------------------------------------------------------- */
 
 static void a_paused_worker_touches_nothing_until_resumed(void **state)
 {
