@@ -42,6 +42,7 @@ struct ixgbe_rx_queue {
 	uint64_t seen_frames;
 	uint32_t seen_head;
 	uint64_t drops; /* rx-no-descriptor as far as the NIC counts it for this queue */
+	uint64_t seen_drops;
 	unsigned suspicious;
 } __attribute__((aligned(64)));
 

@@ -101,23 +101,35 @@ static bool tx_hung(struct ixgbe_tx_queue *q, bool link_up)
 	return q->suspicious >= HANG_CHECKS;
 }
 
+/* Nothing came out of any receive queue since the last look. */
+static bool rx_silent(const struct ixgbe_device *dev)
+{
+	for (unsigned i = 0; i < dev->ixy.rx_queues; i++) {
+		if (__atomic_load_n(&dev->rx[i].stats.rx_frames, __ATOMIC_RELAXED) != dev->rx[i].seen_frames)
+			return false;
+	}
+	return true;
+}
+
 /*
  * A receive queue hangs when frames are dropped for want of descriptors although some are posted, and the
- * NIC's head does not move. The registers are looked at only when something was dropped and nothing received.
+ * NIC's head does not move. Only its own drops speak against a queue (QPRDC), or those that nobody's queue is
+ * named for (MPC) while all are silent: an idle queue beside an overloaded one is well. The registers are
+ * looked at only when something was dropped and nothing received.
  */
-static bool rx_hung(struct ixgbe_device *dev, unsigned queue, bool dropped)
+static bool rx_hung(struct ixgbe_device *dev, unsigned queue, bool dropped_before_queues)
 {
 	struct ixgbe_rx_queue *q = &dev->rx[queue];
 	uint64_t frames = __atomic_load_n(&q->stats.rx_frames, __ATOMIC_RELAXED);
 	bool stuck = false;
 
-	if (dropped && frames == q->seen_frames) {
+	if ((dropped_before_queues || q->drops != q->seen_drops) && frames == q->seen_frames) {
 		uint32_t head = reg_read(dev, RDH(queue));
 
 		stuck = head == q->seen_head && head != reg_read(dev, RDT(queue));
 		q->seen_head = head;
 	}
-	q->seen_frames = frames;
+	q->seen_drops = q->drops;
 	q->suspicious = stuck ? q->suspicious + 1 : 0;
 	return q->suspicious >= HANG_CHECKS;
 }
@@ -126,10 +138,8 @@ bool ixgbe_stats_hung(struct ixgbe_device *dev)
 {
 	int64_t now = ixgbe_now_us();
 	uint64_t dropped = dev->stats.drops[IXY_DROP_RX_NO_DESCRIPTOR];
-	bool hung = false;
+	bool hung = false, dropped_before_queues;
 
-	for (unsigned i = 0; i < dev->ixy.rx_queues; i++)
-		dropped += dev->rx[i].drops;
 	if (now - dev->last_check_us < HANG_CHECK_US)
 		return false;
 	dev->last_check_us = now;
@@ -140,14 +150,17 @@ bool ixgbe_stats_hung(struct ixgbe_device *dev)
 			hung = true;
 		}
 	}
+	dropped_before_queues = dropped != dev->seen_drops && rx_silent(dev);
 	for (unsigned i = 0; i < dev->ixy.rx_queues; i++) {
-		if (rx_hung(dev, i, dropped != dev->seen_drops)) {
+		if (rx_hung(dev, i, dropped_before_queues)) {
 			ixy_log(IXY_LOG_WARNING,
 				"%s: receive queue %u hangs: frames dropped beside free descriptors",
 				dev->ixy.name, i);
 			hung = true;
 		}
 	}
+	for (unsigned i = 0; i < dev->ixy.rx_queues; i++)
+		dev->rx[i].seen_frames = __atomic_load_n(&dev->rx[i].stats.rx_frames, __ATOMIC_RELAXED);
 	dev->seen_drops = dropped;
 	return hung;
 }

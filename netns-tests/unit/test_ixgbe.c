@@ -1053,6 +1053,25 @@ static void an_idle_or_busy_queue_is_not_taken_for_hung(void **state)
 	close_rig(&rig);
 }
 
+static void overload_one_queue(struct rig *rig)
+{
+	for (unsigned i = 0; i < 70; i++)
+		arrive(rig, 1, 64);
+}
+
+static void an_idle_queue_beside_an_overloaded_one_is_not_taken_for_hung(void **state)
+{
+	struct ixy_options options = defaults();
+	struct rig rig;
+	(void)state;
+
+	options.rx_queues = options.tx_queues = 4;
+	open_with(&rig, options);
+	assert_false(event_within_a_second(&rig, IXY_EVENT_RESET, overload_one_queue));
+	assert_true(drops(&rig, IXY_DROP_RX_NO_DESCRIPTOR) > 0);
+	close_rig(&rig);
+}
+
 static void a_removed_device_is_noticed_and_can_be_closed(void **state)
 {
 	struct rig rig;
@@ -1187,6 +1206,7 @@ int main(void)
 		cmocka_unit_test(a_hung_transmit_queue_is_reset),
 		cmocka_unit_test(a_hung_receive_queue_is_reset),
 		cmocka_unit_test(an_idle_or_busy_queue_is_not_taken_for_hung),
+		cmocka_unit_test(an_idle_queue_beside_an_overloaded_one_is_not_taken_for_hung),
 		cmocka_unit_test(a_removed_device_is_noticed_and_can_be_closed),
 		cmocka_unit_test(a_device_that_does_not_reset_is_refused),
 		cmocka_unit_test(a_device_whose_dma_does_not_get_quiet_is_reset_twice),
