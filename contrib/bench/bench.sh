@@ -263,6 +263,8 @@ measure()
 
 # --- the run -------------------------------------------------------------------------------------------------
 
+read -r load _ </proc/loadavg
+! awk "BEGIN { exit !($load > 0.3) }" || echo "note: this machine is busy (load $load): the figures will be too"
 for ((run = 1; run <= runs; run++)); do
 	for column in "${columns[@]}"; do
 		printf 'run %d of %d, %s:' "$run" "$runs" "$column"
@@ -285,13 +287,13 @@ mkdir -p "$build/bench"
 result=$build/bench/$(date -u +%Y%m%dT%H%M%SZ).json
 printf '%s\n' "${rows[@]}" | jq -R 'split("|") | {name: .[0], what: .[1], unit: .[2]}' | jq -s \
 	--rawfile samples "$samples" --arg date "$(date -u +%FT%TZ)" --arg processor "$processor" \
-	--arg cores "$(nproc)" --arg kernel "$(uname -r)" --arg commit "$commit" --arg runs "$runs" '
+	--arg cores "$(nproc)" --arg kernel "$(uname -r)" --arg commit "$commit" --arg runs "$runs" --arg load "$load" '
 	def median: sort | if length == 0 then null elif length % 2 == 1 then .[length / 2 | floor]
 		else (.[length / 2 - 1] + .[length / 2]) / 2 end;
 	($samples | split("\n") | map(select(. != "") | split(" ") |
 		{row: .[0], column: .[1], value: (.[2] | fromjson)})) as $all |
 	{date: $date, commit: $commit, processor: $processor, cores: ($cores | tonumber), kernel: $kernel,
-	 runs: ($runs | tonumber),
+	 runs: ($runs | tonumber), load_before: ($load | tonumber),
 	 rows: map(.name as $row | . + {columns: ([$all[] | select(.row == $row)] | group_by(.column) |
 		map({key: .[0].column, value: {median: (map(.value | values) | median), samples: map(.value)}}) |
 		from_entries)})}' >"$result"
