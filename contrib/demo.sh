@@ -159,7 +159,8 @@ for ns in "$here" "$peer"; do
 	ip -n "$ns" link set lo up
 done
 ip -n "$here" link add wire0 type veth peer name eth0 netns "$peer" || die "cannot make a veth pair"
-ip -n "$here" link set wire0 up
+# No ARP: this machine's own stack would answer on wire0 for ixy0's address, and the traffic pass beside it.
+ip -n "$here" link set wire0 arp off up
 ip -n "$peer" link set eth0 up
 ip -n "$peer" addr add 10.82.59.2/24 dev eth0
 ip -n "$peer" addr add fd82:599::2/64 dev eth0
