@@ -274,9 +274,13 @@ fail_region:
 
 void dma_free(struct pci_device *pci, struct dma_region *region)
 {
+	struct ixy_error error;
+
 	if (!region)
 		return;
+	ixy_error_save(&error);
 	pci->ops->dma_unmap(pci, region);
+	ixy_error_restore(&error);
 	free(region->page_iova);
 	destroy_memory(region);
 	free(region);

@@ -7,18 +7,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ERROR_TEXT_SIZE 512
-
-static _Thread_local char last_error[ERROR_TEXT_SIZE];
+static _Thread_local struct ixy_error last_error;
 static void (*log_callback)(enum ixy_log_level level, const char *text);
 
 /* Formats aside first: the arguments may well contain the text that is about to be replaced. */
 static void set_error(const char *format, va_list args)
 {
-	char text[ERROR_TEXT_SIZE];
+	struct ixy_error error;
 
-	vsnprintf(text, sizeof(text), format, args);
-	memcpy(last_error, text, sizeof(text));
+	vsnprintf(error.text, sizeof(error.text), format, args);
+	last_error = error;
 }
 
 int ixy_fail(int error, const char *format, ...)
@@ -33,20 +31,30 @@ int ixy_fail(int error, const char *format, ...)
 
 int ixy_fail_context(int error, const char *format, ...)
 {
-	char prefix[ERROR_TEXT_SIZE], cause[ERROR_TEXT_SIZE];
+	char prefix[IXY_ERROR_TEXT_SIZE];
+	struct ixy_error cause = last_error;
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(prefix, sizeof(prefix), format, args);
 	va_end(args);
-	memcpy(cause, last_error, sizeof(cause));
-	snprintf(last_error, sizeof(last_error), "%.200s: %.300s", prefix, cause);
+	snprintf(last_error.text, sizeof(last_error.text), "%.200s: %.300s", prefix, cause.text);
 	return error;
+}
+
+void ixy_error_save(struct ixy_error *error)
+{
+	*error = last_error;
+}
+
+void ixy_error_restore(const struct ixy_error *error)
+{
+	last_error = *error;
 }
 
 const char *ixy_last_error(void)
 {
-	return last_error;
+	return last_error.text;
 }
 
 void ixy_set_log(void (*callback)(enum ixy_log_level level, const char *text))
@@ -56,7 +64,7 @@ void ixy_set_log(void (*callback)(enum ixy_log_level level, const char *text))
 
 void ixy_log(enum ixy_log_level level, const char *format, ...)
 {
-	char text[ERROR_TEXT_SIZE];
+	char text[IXY_ERROR_TEXT_SIZE];
 	va_list args;
 
 	if (!log_callback)

@@ -20,6 +20,19 @@ int ixy_fail(int error, const char *format, ...) __attribute__((format(printf, 2
  * error. */
 int ixy_fail_context(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/*
+ * Cleaning up after a failure must not replace its text by that of a second one: put the text aside, clean up,
+ * take it back.
+ */
+#define IXY_ERROR_TEXT_SIZE 512
+
+struct ixy_error {
+	char text[IXY_ERROR_TEXT_SIZE];
+};
+
+void ixy_error_save(struct ixy_error *error);
+void ixy_error_restore(const struct ixy_error *error);
+
 /* Tell the user's log callback; nothing happens where none is set. Never called from a hot path. */
 void ixy_log(enum ixy_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -60,14 +60,18 @@ int pci_open(const char *spec, const struct ixy_options *options, struct pci_dev
 
 void pci_close(struct pci_device *pci)
 {
+	struct ixy_error error;
+
 	if (!pci)
 		return;
+	ixy_error_save(&error);
 	/* In this order: nothing may arrive, neither data nor interrupt, once the memory behind it is freed.
 	 */
 	pci_bus_master(pci, false);
 	if (pci->irq_count > 0)
 		pci->ops->irq_set(pci, 0, NULL);
 	pci->ops->close(pci);
+	ixy_error_restore(&error);
 }
 
 int pci_bus_master(struct pci_device *pci, bool on)
