@@ -45,9 +45,13 @@ int ixgbe_irq_open(struct ixgbe_device *dev)
 
 void ixgbe_irq_close(struct ixgbe_device *dev)
 {
+	struct ixy_error error;
+
 	if (!dev->interrupts)
 		return;
+	ixy_error_save(&error);
 	dev->ixy.pci->ops->irq_set(dev->ixy.pci, 0, NULL);
+	ixy_error_restore(&error);
 	for (unsigned i = 0; i < dev->ixy.rx_queues; i++) {
 		close(dev->rx[i].irq_fd);
 		dev->rx[i].irq_fd = -1;
@@ -69,9 +73,12 @@ void ixgbe_irq_start(struct ixgbe_device *dev)
 {
 	unsigned n = dev->ixy.rx_queues;
 	uint32_t queues = BIT(n) - 1;
+	uint32_t longest = EITR_INTERVAL_MASK >> EITR_INTERVAL_SHIFT, interval = dev->irq_interval_us / 2u;
 
 	if (!dev->interrupts)
 		return;
+	if (interval > longest)
+		interval = longest;
 	/* MSI-X; reading EICR clears only the "other" causes (OCD), the queues' are EIAC's business. */
 	reg_write(dev, GPIE, GPIE_MULTIPLE_MSIX | GPIE_OCD | GPIE_PBA_SUPPORT);
 	reg_write(dev, EIAC, queues);
@@ -83,9 +90,7 @@ void ixgbe_irq_start(struct ixgbe_device *dev)
 		uint32_t ivar = reg_read(dev, IVAR(i / 2)) & ~(0xFFFFu << shift);
 
 		reg_write(dev, IVAR(i / 2), ivar | (IVAR_VALID | i) << shift);
-		reg_write(dev, EITR(i),
-			((uint32_t)dev->irq_interval_us / 2 << EITR_INTERVAL_SHIFT & EITR_INTERVAL_MASK) |
-				EITR_CNT_WDIS);
+		reg_write(dev, EITR(i), interval << EITR_INTERVAL_SHIFT | EITR_CNT_WDIS);
 	}
 	reg_write(dev, IVAR_MISC, (IVAR_VALID | n) << 8);
 	reg_write(dev, EITR(n), EITR_CNT_WDIS);
@@ -93,9 +98,17 @@ void ixgbe_irq_start(struct ixgbe_device *dev)
 	reg_write(dev, EIMS, queues | EICR_LSC | EICR_OTHER);
 }
 
+static int no_interrupts(const struct ixy_device *dev)
+{
+	return ixy_fail(
+		ENOTSUP, "%s: the device has no interrupts, or was opened without: poll it", dev->name);
+}
+
 int ixgbe_rx_irq_fd(const struct ixy_device *dev, uint16_t queue)
 {
-	return ixgbe_const(dev)->interrupts ? ixgbe_const(dev)->rx[queue].irq_fd : -ENOTSUP;
+	if (queue >= dev->rx_queues)
+		return ixy_fail(EINVAL, "%s: there is no receive queue %u", dev->name, queue);
+	return ixgbe_const(dev)->interrupts ? ixgbe_const(dev)->rx[queue].irq_fd : no_interrupts(dev);
 }
 
 /* The read empties an eventfd; it fails with EAGAIN where it was empty, which is as good. */
@@ -115,7 +128,7 @@ void ixgbe_rx_irq_arm(struct ixy_device *dev, uint16_t queue)
 
 int ixgbe_event_fd(const struct ixy_device *dev)
 {
-	return ixgbe_const(dev)->interrupts ? ixgbe_const(dev)->event_fd : -ENOTSUP;
+	return ixgbe_const(dev)->interrupts ? ixgbe_const(dev)->event_fd : no_interrupts(dev);
 }
 
 void ixgbe_event_clear(struct ixgbe_device *dev)
