@@ -64,4 +64,7 @@ struct ixy_pci_driver {
 
 extern const struct ixy_pci_driver ixgbe_driver;
 
+/* An address that an interface can have: neither a multicast address nor all zero. */
+bool ixy_mac_unicast(const struct ixy_mac *mac);
+
 #endif

@@ -223,7 +223,7 @@ struct ixy_mac ixy_mac_get(const struct ixy_device *dev)
 	return dev->mac;
 }
 
-static bool unicast(const struct ixy_mac *mac)
+bool ixy_mac_unicast(const struct ixy_mac *mac)
 {
 	static const struct ixy_mac zero;
 
@@ -236,7 +236,7 @@ static int check_macs(
 	for (size_t i = 0; i < count; i++) {
 		const uint8_t *a = macs[i].addr;
 
-		if (want_unicast ? !unicast(&macs[i]) : !(a[0] & 1))
+		if (want_unicast ? !ixy_mac_unicast(&macs[i]) : !(a[0] & 1))
 			return ixy_fail(EINVAL, "%s: %02x:%02x:%02x:%02x:%02x:%02x is not a %s address",
 				dev->name, a[0], a[1], a[2], a[3], a[4], a[5],
 				want_unicast ? "unicast" : "multicast");

@@ -61,8 +61,25 @@ int ixgbe_wait(struct ixgbe_device *dev, uint32_t reg, uint32_t mask, uint32_t v
 /* Let DMA that is under way end, so that a reset does not cut a PCIe transaction (5.2.5.3.2). */
 static int master_disable(struct ixgbe_device *dev)
 {
+	ixgbe_rx_disable(dev);
 	reg_set(dev, CTRL, CTRL_GIO_DIS);
 	return ixgbe_wait(dev, STATUS, STATUS_GIO, 0, 100, "outstanding DMA to end");
+}
+
+/*
+ * Empty the buffers between transmit DMA and PCIe, where requests are stuck. In loopback, so that nothing gets
+ * onto the wire meanwhile.
+ */
+static void flush_pcie_buffers(struct ixgbe_device *dev)
+{
+	reg_set(dev, HLREG0, HLREG0_LPBK);
+	reg_read(dev, HLREG0); /* flushes the write */
+	ixgbe_sleep_us(3000);
+	reg_set(dev, GCR_EXT, GCR_EXT_BUFFERS_CLEAR);
+	reg_read(dev, GCR_EXT);
+	ixgbe_sleep_us(20);
+	reg_clear(dev, GCR_EXT, GCR_EXT_BUFFERS_CLEAR);
+	reg_clear(dev, HLREG0, HLREG0_LPBK);
 }
 
 static int device_reset(struct ixgbe_device *dev)
@@ -72,20 +89,16 @@ static int device_reset(struct ixgbe_device *dev)
 
 	if (quiet == -ENODEV)
 		return quiet;
-	/*
-	 * A NIC that does not get quiet has requests stuck in its PCIe unit: clear its buffers and reset
-	 * twice (5.2.5.3.2, note).
-	 */
+	/* A NIC that does not get quiet needs its buffers flushed, and two resets (5.2.5.3.2). */
+	if (quiet)
+		flush_pcie_buffers(dev);
 	for (int resets = quiet ? 2 : 1; resets; resets--) {
-		if (quiet)
-			reg_set(dev, GCR_EXT, GCR_EXT_BUFFERS_CLEAR);
 		reg_set(dev, CTRL, CTRL_RST | CTRL_LRST);
+		ixgbe_sleep_us(1000); /* no register may be accessed before (8.2.3.1.1) */
 		err = ixgbe_wait(dev, CTRL, CTRL_RST | CTRL_LRST, 0, 1000, "device reset to end");
 		if (err)
 			return err;
 		ixgbe_sleep_us(10000); /* 4.6.3.2 */
-		if (quiet)
-			reg_clear(dev, GCR_EXT, GCR_EXT_BUFFERS_CLEAR);
 	}
 	return 0;
 }
@@ -109,7 +122,7 @@ static int start(struct ixgbe_device *dev)
 		return err;
 
 	/* 4.6.3: the EEPROM has been read, the DMA unit has initialised itself. */
-	err = ixgbe_wait(dev, EEC, EEC_ARD, EEC_ARD, 1000, "EEPROM auto-read");
+	err = ixgbe_wait(dev, EEC, EEC_ARD | EEC_PRES, EEC_ARD | EEC_PRES, 1000, "a valid EEPROM to be read");
 	if (err)
 		return err;
 	err = ixgbe_wait(dev, RDRXCTL, RDRXCTL_DMAIDONE, RDRXCTL_DMAIDONE, 1000, "DMA initialisation");
@@ -118,15 +131,24 @@ static int start(struct ixgbe_device *dev)
 	reg_set(dev, CTRL_EXT, CTRL_EXT_DRV_LOAD); /* tell the firmware that somebody drives the NIC */
 
 	/* The first time, our address is the one that the reset loaded from the EEPROM. */
-	static const struct ixy_mac none;
-	if (!memcmp(&dev->ixy.mac, &none, sizeof(none)))
-		dev->ixy.mac = ixgbe_permanent_mac(dev);
+	if (!ixy_mac_unicast(&dev->ixy.mac)) {
+		struct ixy_mac mac = ixgbe_permanent_mac(dev);
+
+		if (!ixy_mac_unicast(&mac))
+			return ixy_fail(EIO,
+				"%s: the EEPROM holds no MAC address: %02x:%02x:%02x:%02x:%02x:%02x",
+				dev->ixy.name, mac.addr[0], mac.addr[1], mac.addr[2], mac.addr[3],
+				mac.addr[4], mac.addr[5]);
+		dev->ixy.mac = mac;
+	}
 
 	/* 4.6.4 link, 4.6.5 statistics, 4.6.7 receive, 4.6.8 transmit, 4.6.6 interrupts. */
 	if (dev->up) {
 		err = ixgbe_link_start(dev);
 		if (err)
 			return err;
+	} else {
+		ixgbe_link_stop(dev); /* the reset has lit the laser */
 	}
 	ixgbe_stats_clear(dev);
 	ixgbe_filters_apply(dev);
@@ -153,12 +175,16 @@ static int start(struct ixgbe_device *dev)
 
 /*
  * Everything off, and every buffer back from the rings. Works on a device in any state, also on one that has
- * gone: then nothing can be waited for, and nothing can DMA any more.
+ * gone: then nothing can be waited for, and nothing can DMA any more. Leaves ixy_last_error() as it is, because
+ * what comes before a stop is often the failure that matters.
  */
 static void stop(struct ixgbe_device *dev)
 {
+	struct ixy_error error;
+
 	if (!dev->running)
 		return;
+	ixy_error_save(&error);
 	if (!dev->gone) {
 		ixgbe_irq_mask_all(dev);
 		ixgbe_rx_disable(dev);
@@ -181,6 +207,7 @@ static void stop(struct ixgbe_device *dev)
 	__atomic_store_n(&dev->ixy.link.up, false, __ATOMIC_RELAXED);
 	__atomic_store_n(&dev->ixy.link.speed, 0, __ATOMIC_RELAXED);
 	dev->running = false;
+	ixy_error_restore(&error);
 }
 
 static void ixgbe_stop(struct ixy_device *ixy)
