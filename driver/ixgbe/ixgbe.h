@@ -80,7 +80,6 @@ struct ixgbe_device {
 	bool running; /* DMA may be going on */
 	bool gone;    /* registers read all-ones */
 	bool up;      /* admin state */
-	bool module_missing;
 	/* What a reset has to bring back. */
 	bool promisc, allmulti;
 	uint32_t mta[IXGBE_MTA_WORDS];

@@ -84,8 +84,7 @@ static void laser(struct ixgbe_device *dev, bool on)
 
 int ixgbe_link_start(struct ixgbe_device *dev)
 {
-	dev->module_missing = !(reg_read(dev, ESDP) & ESDP_SDP2);
-	if (dev->module_missing)
+	if (!(reg_read(dev, ESDP) & ESDP_SDP2))
 		ixy_log(IXY_LOG_WARNING, "%s: no SFP+ module in the cage: plug one in", dev->ixy.name);
 	laser(dev, true);
 
@@ -135,12 +134,13 @@ int ixgbe_set_up(struct ixy_device *ixy, bool up)
 
 	if (up == dev->up)
 		return 0;
-	dev->up = up;
 	if (up) {
 		err = ixgbe_rx_enable(dev);
 		if (!err)
 			err = ixgbe_link_start(dev);
-	} else {
+	}
+	dev->up = up && !err;
+	if (!dev->up) {
 		ixgbe_link_stop(dev);
 		ixgbe_rx_disable(dev);
 	}
