@@ -20,8 +20,7 @@ static void write_address(struct ixgbe_device *dev, unsigned slot, const struct 
 
 static void write_fctrl(struct ixgbe_device *dev)
 {
-	uint32_t fctrl =
-		FCTRL_BAM | FCTRL_DPF | FCTRL_PMCF; /* broadcast in; pause and MAC control frames not */
+	uint32_t fctrl = FCTRL_BAM; /* broadcast always */
 
 	if (dev->promisc)
 		fctrl |= FCTRL_UPE | FCTRL_MPE;
@@ -53,14 +52,18 @@ void ixgbe_filters_apply(struct ixgbe_device *dev)
 		reg_write(dev, MTA(i), dev->mta[i]);
 	reg_write(dev, MCSTCTRL, MCSTCTRL_MFE); /* MO 0: bits 47:36 of the address */
 
-	/* Filters that we do not use and that a reset leaves undefined: VLAN, unicast hash, pools, 5-tuples.
-	 */
+	/* Filters that we do not use, in memory that a reset leaves undefined: VLAN, unicast hash, 5-tuples. */
 	for (unsigned i = 0; i < 128; i++) {
 		reg_write(dev, VFTA(i), 0);
 		reg_write(dev, PFUTA(i), 0);
 		reg_write(dev, FTQF(i), 0);
-		/* Pool select: pool 0 for every address, two words each. */
-		reg_write(dev, MPSAR(2 * i), i == 0);
+		reg_write(dev, PFVLVFB(i), 0);
+	}
+	for (unsigned i = 0; i < 64; i++)
+		reg_write(dev, PFVLVF(i), 0);
+	/* Without virtualisation there is one pool, 0: every address leads to it. 64 pools, so two words each. */
+	for (unsigned i = 0; i < 128; i++) {
+		reg_write(dev, MPSAR(2 * i), BIT(0));
 		reg_write(dev, MPSAR(2 * i + 1), 0);
 	}
 	reg_clear(dev, VLNCTRL, VLNCTRL_VFE);
