@@ -2,16 +2,16 @@
  * Receiving: one descriptor ring a queue (datasheet 7.1).
  *
  * The ring holds addresses of empty buffers. Those from `next` up to the tail belong to the NIC. It fills
- *them in order and overwrites each descriptor with what it found: length, status, RSS hash. DD in the status
- *says that the write-back has happened, EOP that the frame ends in this buffer; longer frames go on in the
- *next. We take completed descriptors, put fresh buffers in, and tell the NIC by the tail register how far it
- *may go.
+ * them in order and overwrites each descriptor with what it found: length, status, RSS hash. DD in the status
+ * says that the write-back has happened, EOP that the frame ends in this buffer; longer frames go on in the
+ * next. We take completed descriptors, put fresh buffers in, and tell the NIC by the tail register how far it
+ * may go.
  *
  *	          next                fill = tail
  *	 ...fresh | completed  posted | empty ...
  *
  * One descriptor always stays empty: tail == head means that the NIC owns nothing, not that it owns
- *everything.
+ * everything.
  */
 #include <endian.h>
 #include <errno.h>
@@ -33,6 +33,7 @@
 static void rx_refill(struct ixgbe_rx_queue *q, uint32_t at_least)
 {
 	uint32_t empty = (uint32_t)(q->next - q->fill - 1) & q->mask;
+	uint16_t before = q->fill;
 
 	if (empty < at_least || unlikely(!q->running))
 		return;
@@ -52,7 +53,8 @@ static void rx_refill(struct ixgbe_rx_queue *q, uint32_t at_least)
 		if (got < want)
 			break;
 	}
-	pci_doorbell_ring(&q->tail, q->fill);
+	if (likely(q->fill != before))
+		pci_doorbell_ring(&q->tail, q->fill);
 }
 
 static uint16_t rx_flags(uint32_t status, uint32_t info)
@@ -109,7 +111,7 @@ uint32_t ixgbe_rx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *
 
 		/* What the device says about its own write must fit the buffer that it was given. */
 		if (unlikely(q->discard)) {
-			rx_drop(q, buf, eop, IXY_DROP_RX_BAD_DESCRIPTOR);
+			rx_drop(q, buf, eop || size != q->buffer_size, IXY_DROP_RX_BAD_DESCRIPTOR);
 			continue;
 		}
 		if (unlikely(size == 0 || size > q->buffer_size)) {
@@ -117,8 +119,8 @@ uint32_t ixgbe_rx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *
 			continue;
 		}
 		/*
-		 * The NIC fills a buffer before it goes on to the next. A short one that is not the last has lost its
-		 * EOP, so what follows is another frame, not the rest of this one.
+		 * The NIC fills a buffer before it goes on to the next. A short one that is not the last has
+		 * lost its EOP, so what follows is another frame, not the rest of this one.
 		 */
 		if (unlikely(!eop && size != q->buffer_size)) {
 			rx_drop(q, buf, true, IXY_DROP_RX_BAD_DESCRIPTOR);
@@ -161,7 +163,7 @@ uint32_t ixgbe_rx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *
 		count(&q->stats.rx_frames, n);
 		count(&q->stats.rx_bytes, bytes);
 	}
-	/* Refill when enough came together, or when the ring is about to run empty. */
+	/* Refill when a sixteenth of the ring came together. */
 	rx_refill(q, q->mask / 16 + 1u);
 	return n;
 }
@@ -206,6 +208,14 @@ void ixgbe_rx_setup(struct ixgbe_device *dev)
 	/* A key with many bit changes; any will do, the same everywhere makes flows repeatable. */
 	static const uint32_t rss_key[10] = {0x9d3ba7c5, 0x6f1e24d8, 0xb2587a13, 0x45cc90e7, 0xd8063bf9,
 		0x1a974e62, 0xe57dc138, 0x3c82f60b, 0x74b95da1, 0xc90ea846};
+
+	/*
+	 * No flow control: we send no pause frames, heed none, and keep them from the host (8.2.3.22.34). The
+	 * threshold is to be set all the same (4.6.3.2).
+	 */
+	reg_write(dev, FCCFG, 0);
+	reg_write(dev, MFLCN, MFLCN_DPF);
+	reg_write(dev, FCRTH(0), (RXPB_TOTAL_KIB << 10) - 0x6000);
 
 	/* One traffic class: all of the packet buffer to the first of the eight, none to the others. */
 	reg_write(dev, RXPBSIZE(0), RXPB_TOTAL_KIB << RXPBSIZE_SHIFT);
