@@ -183,7 +183,9 @@ static inline void reset_buf(struct pkt_buf *buf)
 uint32_t pkt_buf_alloc_batch(struct mempool *pool, struct pkt_buf *bufs[], uint32_t count)
 {
 	if (__builtin_expect(count > pool->free_count, 0)) {
-		pool->exhausted += count - pool->free_count;
+		/* Other threads read it for their statistics. */
+		__atomic_store_n(
+			&pool->exhausted, pool->exhausted + (count - pool->free_count), __ATOMIC_RELAXED);
 		count = pool->free_count;
 	}
 	struct pkt_buf **top = pool->free_stack + pool->free_count;

@@ -2,10 +2,10 @@
  * Sending: one descriptor ring a queue (datasheet 7.2).
  *
  * A frame takes one descriptor for each of its buffers; EOP marks the last. We write descriptors at `next`
- *and move the tail once a batch. The NIC fetches, sends, and reports back only where RS (report status) is
- *set: it then sets DD in that descriptor, which means that all before it have left as well. So RS is set
- *sparsely, on every 32nd descriptor and on the last of a batch: fewer write-backs over PCIe, and none is
- *stranded. TXDCTL.WTHRESH stays 0, because the NIC ignores RS otherwise (7.2.3.5.2).
+ * and move the tail once a batch. The NIC fetches, sends, and reports back only where RS (report status) is
+ * set: it then sets DD in that descriptor, which means that all before it have left as well. So RS is set
+ * sparsely, on every 32nd descriptor and on the last of a batch: fewer write-backs over PCIe, and none is
+ * stranded. TXDCTL.WTHRESH stays 0, because the NIC ignores RS otherwise (7.2.3.5.2).
  *
  *	      clean              next = tail
  *	 free | sent or in flight | free ...
@@ -35,7 +35,8 @@ static void tx_free_to(struct ixgbe_tx_queue *q, uint16_t last)
 {
 	uint16_t end = (uint16_t)(last + 1) & q->mask;
 
-	q->completed += (uint32_t)(end - q->clean) & q->mask;
+	__atomic_store_n(
+		&q->completed, q->completed + ((uint32_t)(end - q->clean) & q->mask), __ATOMIC_RELAXED);
 	while (q->clean != end) {
 		struct pkt_buf *frame = q->bufs[q->clean];
 
@@ -87,7 +88,7 @@ static void tx_plan(const struct ixgbe_device *dev, const struct ixgbe_tx_queue 
 	struct tx_plan *plan)
 {
 	bool tso = frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6);
-	uint32_t longest = dev->ixy.mtu + ETH_HEADER + VLAN_TAG;
+	uint32_t longest = __atomic_load_n(&dev->ixy.mtu, __ATOMIC_RELAXED) + ETH_HEADER + VLAN_TAG;
 
 	plan->drop = IXY_DROP_COUNT;
 	plan->new_context = false;
@@ -166,8 +167,12 @@ uint32_t ixgbe_tx_batch(struct ixy_device *ixy, uint16_t queue, struct pkt_buf *
 		struct tx_plan plan;
 
 		if (likely(link_up)) {
-			/* A context may come on top. To be known first: planning TSO changes the headers. */
-			if (frame->segments + (frame->flags & TX_OFFLOADS ? 1u : 0u) > room)
+			/*
+			 * A context may come on top. To be known first: planning TSO changes the headers. What
+			 * has more segments than the NIC takes is not waited for but dropped by the plan.
+			 */
+			if (frame->segments + (frame->flags & TX_OFFLOADS ? 1u : 0u) > room &&
+				frame->segments < PKT_BUF_MAX_SEGMENTS)
 				break;
 			tx_plan(dev, q, frame, &plan);
 		} else {
@@ -276,10 +281,12 @@ int ixgbe_tx_queue_start(struct ixgbe_device *dev, uint16_t queue)
 	reg_write(dev, TDWBAL(queue), 0); /* status comes back in the descriptors, not as a head pointer */
 	reg_clear(dev, DCA_TXCTRL(queue), DCA_TXCTRL_DESC_WRO_EN); /* DD must not overtake what it reports */
 
-	/* Prefetch when under 32 descriptors are on the chip and any waits: 14.88 Mpps on one queue need
-	 * that. */
+	/*
+	 * Prefetch when under 32 descriptors are on the chip and one waits in memory: 14.88 Mpps on one queue
+	 * need that. HTHRESH must not be 0 where PTHRESH is used (8.2.3.9.10).
+	 */
 	reg_write(dev, TXDCTL(queue),
-		32u << TXDCTL_PTHRESH_SHIFT | 0u << TXDCTL_HTHRESH_SHIFT | 0u << TXDCTL_WTHRESH_SHIFT |
+		32u << TXDCTL_PTHRESH_SHIFT | 1u << TXDCTL_HTHRESH_SHIFT | 0u << TXDCTL_WTHRESH_SHIFT |
 			TXDCTL_ENABLE);
 	int err =
 		ixgbe_wait(dev, TXDCTL(queue), TXDCTL_ENABLE, TXDCTL_ENABLE, 100, "transmit queue to start");
