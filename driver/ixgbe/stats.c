@@ -42,6 +42,14 @@ void ixgbe_stats_clear(struct ixgbe_device *dev)
 		dev->tx[i].suspicious = 0;
 }
 
+/* A device that is removed between two reads answers all-ones, which is no count. */
+static uint64_t counter(struct ixgbe_device *dev, uint32_t reg)
+{
+	uint32_t value = reg_read(dev, reg);
+
+	return value == UINT32_MAX ? 0 : value;
+}
+
 void ixgbe_stats_collect(struct ixgbe_device *dev)
 {
 	const struct {
@@ -57,13 +65,11 @@ void ixgbe_stats_collect(struct ixgbe_device *dev)
 	};
 	/* Frames that the MAC itself rejected, each with a kind of its own. */
 	static const uint32_t rejected[] = {CRCERRS, ILLERRC, ERRBC, RLEC, RUC, RFC, ROC, RJC};
-	uint32_t values[sizeof(counters) / sizeof(counters[0])];
+	uint64_t values[sizeof(counters) / sizeof(counters[0])];
 	uint64_t errors = 0;
 
 	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
-		values[i] = reg_read(dev, counters[i].reg);
-		if (values[i] == UINT32_MAX) /* gone: these are no counts */
-			return;
+		values[i] = counter(dev, counters[i].reg);
 		count(counters[i].sum, values[i]);
 	}
 	for (size_t i = 0; i < sizeof(rejected) / sizeof(rejected[0]); i++) {
@@ -72,16 +78,16 @@ void ixgbe_stats_collect(struct ixgbe_device *dev)
 		else if (rejected[i] == RLEC)
 			errors += values[5];
 		else
-			errors += reg_read(dev, rejected[i]);
+			errors += counter(dev, rejected[i]);
 	}
 	count(&dev->stats.drops[IXY_DROP_RX_ERROR], errors);
 
 	/* Without DROP_EN a frame without a descriptor waits in the packet buffer, and MPC counts what
 	 * overflows. */
 	for (unsigned i = 0; i < 8; i++)
-		count(&dev->stats.drops[IXY_DROP_RX_NO_DESCRIPTOR], reg_read(dev, MPC(i)));
+		count(&dev->stats.drops[IXY_DROP_RX_NO_DESCRIPTOR], counter(dev, MPC(i)));
 	for (unsigned i = 0; i < dev->ixy.rx_queues; i++)
-		count(&dev->rx[i].drops, reg_read(dev, QPRDC(i)));
+		count(&dev->rx[i].drops, counter(dev, QPRDC(i)));
 }
 
 /*
