@@ -268,6 +268,48 @@ static bool event_within_a_second(struct rig *rig, uint32_t event, void (*work)(
 	return false;
 }
 
+/* --- a PCI function that lies -------------------------------------------------------------------- */
+
+/* One register reads as something else, writes to one are counted, config space cannot be written. */
+static struct {
+	struct pci_ops ops;
+	const struct pci_ops *honest;
+	uint32_t reg, value; /* reg 0: none */
+	uint32_t counted, count;
+	bool config_fails;
+} liar;
+
+static uint32_t lying_read32(struct pci_device *pci, uint32_t offset)
+{
+	uint32_t value = liar.honest->read32(pci, offset);
+
+	return liar.reg && offset == liar.reg ? liar.value : value;
+}
+
+static void counting_write32(struct pci_device *pci, uint32_t offset, uint32_t value)
+{
+	liar.count += offset == liar.counted;
+	liar.honest->write32(pci, offset, value);
+}
+
+static int failing_config_write(struct pci_device *pci, uint32_t offset, const void *data, uint32_t len)
+{
+	if (liar.config_fails)
+		return ixy_fail(EIO, "config space is out of order");
+	return liar.honest->config_write(pci, offset, data, len);
+}
+
+static void make_liar(struct pci_device *pci)
+{
+	memset(&liar, 0, sizeof(liar));
+	liar.honest = pci->ops;
+	liar.ops = *pci->ops;
+	liar.ops.read32 = lying_read32;
+	liar.ops.write32 = counting_write32;
+	liar.ops.config_write = failing_config_write;
+	pci->ops = &liar.ops;
+}
+
 /* --- tests --------------------------------------------------------------------------------------- */
 
 static void an_opened_device_has_the_eeprom_mac_and_a_link(void **state)
@@ -402,6 +444,27 @@ static void frames_that_cannot_be_sent_are_counted_by_reason(void **state)
 	assert_int_equal(drops(&rig, IXY_DROP_TX_TOO_LONG), 1);
 	assert_int_equal(drops(&rig, IXY_DROP_TX_TOO_SHORT), 1);
 	assert_int_equal(drops(&rig, IXY_DROP_TX_BAD_OFFLOAD), 1);
+	close_rig(&rig);
+}
+
+static void a_frame_of_too_many_segments_is_dropped_even_when_the_ring_is_nearly_full(void **state)
+{
+	struct rig rig;
+	struct pkt_buf *frames[30], *frame;
+	(void)state;
+
+	open_with(&rig, defaults());
+	for (uint32_t i = 0; i < 30; i++)
+		frames[i] = outgoing(&rig, i, 64);
+	assert_int_equal(ixy_tx_batch(rig.dev, 0, frames, 30), 30);
+	frame = outgoing(&rig, 1, 64);
+	for (struct pkt_buf *last = frame; frame->segments < 70; last = last->next, frame->segments++) {
+		last->next = pkt_buf_alloc(rig.pool);
+		last->next->size = 1;
+		frame->frame_size++;
+	}
+	assert_int_equal(ixy_tx_batch(rig.dev, 0, &frame, 1), 1);
+	assert_int_equal(drops(&rig, IXY_DROP_TX_TOO_LONG), 1);
 	close_rig(&rig);
 }
 
@@ -677,6 +740,32 @@ static void an_exhausted_pool_shortens_the_ring_and_recovers(void **state)
 	close_rig(&rig);
 }
 
+static void a_dry_pool_does_not_ring_the_doorbell(void **state)
+{
+	struct rig rig;
+	struct pkt_buf *held[2048];
+	struct ixgbe_rx_queue *q;
+	uint32_t n = 0;
+	(void)state;
+
+	open_with(&rig, defaults());
+	q = &ixgbe(rig.dev)->rx[0];
+	while (n < q->pool->buf_count) {
+		arrive(&rig, n, 64);
+		n += ixy_rx_batch(rig.dev, 0, held + n, 2048 - n);
+	}
+	make_liar(rig.dev->pci);
+	liar.counted = RDT(0);
+	q->tail.reg = NULL; /* from here on by message */
+	for (unsigned i = 0; i < 100; i++)
+		assert_nothing_received(&rig);
+	assert_int_equal(liar.count, 0);
+	pkt_buf_free_batch(held, n);
+	assert_nothing_received(&rig);
+	assert_int_equal(liar.count, 1);
+	close_rig(&rig);
+}
+
 static void jumbo_frames_are_chains_both_ways(void **state)
 {
 	struct rig rig;
@@ -863,6 +952,18 @@ static void an_interrupt_tells_of_every_frame_after_arming(void **state)
 	close_rig(&rig);
 }
 
+static void a_long_interrupt_interval_is_the_longest_that_there_is(void **state)
+{
+	struct rig rig;
+	struct ixy_options options = defaults();
+	(void)state;
+
+	options.irq_interval_us = 1024;
+	open_with(&rig, options);
+	assert_int_equal(nic_reg(rig.nic, EITR(0)) & EITR_INTERVAL_MASK, EITR_INTERVAL_MASK);
+	close_rig(&rig);
+}
+
 static void without_interrupts_there_is_nothing_to_wait_on(void **state)
 {
 	struct rig rig;
@@ -872,6 +973,7 @@ static void without_interrupts_there_is_nothing_to_wait_on(void **state)
 	options.no_interrupts = true;
 	open_with(&rig, options);
 	assert_int_equal(ixy_rx_irq_fd(rig.dev, 0), -ENOTSUP);
+	assert_non_null(strstr(ixy_last_error(), "no interrupts"));
 	assert_int_equal(ixy_event_fd(rig.dev), -ENOTSUP);
 	assert_false(ixy_capabilities(rig.dev) & IXY_CAP_INTERRUPTS);
 	assert_traffic_flows(&rig);
@@ -914,9 +1016,29 @@ static void admin_down_turns_the_laser_off(void **state)
 	arrive(&rig, 1, 64);
 	assert_nothing_received(&rig);
 	assert_int_equal(ixy_reset(rig.dev), 0); /* a reset does not bring it up */
+	assert_false(nic_laser_on(rig.nic));
 	assert_int_equal(ixy_set_up(rig.dev, true), 0);
 	ixy_poll_events(rig.dev);
 	assert_true(ixy_link_get(rig.dev).up);
+	assert_traffic_flows(&rig);
+	close_rig(&rig);
+}
+
+static void an_attempt_to_come_up_that_failed_can_be_repeated(void **state)
+{
+	struct rig rig;
+	(void)state;
+
+	open_with(&rig, defaults());
+	make_liar(rig.dev->pci);
+	assert_int_equal(ixy_set_up(rig.dev, false), 0);
+	liar.reg = SECRXSTAT;
+	assert_int_equal(ixy_set_up(rig.dev, true), -ETIMEDOUT);
+	assert_false(nic_laser_on(rig.nic));
+	liar.reg = 0;
+	assert_int_equal(ixy_set_up(rig.dev, true), 0);
+	assert_true(nic_laser_on(rig.nic));
+	ixy_poll_events(rig.dev);
 	assert_traffic_flows(&rig);
 	close_rig(&rig);
 }
@@ -1086,6 +1208,69 @@ static void a_removed_device_is_noticed_and_can_be_closed(void **state)
 	close_rig(&rig);
 }
 
+static void all_ones_from_a_statistics_register_are_no_count(void **state)
+{
+	static const uint32_t registers[] = {GPRC, CRCERRS, RUC, MPC(3), QPRDC(0)};
+	struct rig rig;
+	struct ixy_stats stats;
+	(void)state;
+
+	open_with(&rig, defaults());
+	make_liar(rig.dev->pci);
+	liar.value = UINT32_MAX;
+	for (unsigned i = 0; i < sizeof(registers) / sizeof(registers[0]); i++) {
+		liar.reg = registers[i];
+		ixy_poll_events(rig.dev);
+		ixy_read_stats(rig.dev, &stats);
+		assert_int_equal(stats.wire_rx_frames, 0);
+		assert_int_equal(stats.drops[IXY_DROP_RX_ERROR], 0);
+		assert_int_equal(stats.drops[IXY_DROP_RX_NO_DESCRIPTOR], 0);
+	}
+	liar.reg = 0;
+	close_rig(&rig);
+}
+
+static void the_first_failure_is_the_one_that_is_told(void **state)
+{
+	struct rig rig;
+	struct pci_device *pci;
+	struct ixy_options options = defaults();
+	(void)state;
+
+	plug(&rig);
+	assert_int_equal(inprocess_open(rig.nic, &pci), 0);
+	make_liar(pci);
+	liar.reg = RDRXCTL; /* its DMA never gets ready */
+	liar.config_fails = false;
+	assert_int_equal(ixgbe_driver.open(pci, &options, &rig.dev), -ETIMEDOUT);
+	assert_non_null(strstr(ixy_last_error(), "DMA initialisation"));
+	liar.config_fails = true; /* so bus mastering cannot be turned off in the end */
+	pci_close(pci);
+	assert_non_null(strstr(ixy_last_error(), "DMA initialisation"));
+	rig.nic->wire = NULL;
+	nic_free(rig.nic);
+}
+
+static void a_nic_without_a_mac_address_is_refused(void **state)
+{
+	static const uint8_t none[6] = {0}, group[6] = {0x03, 1, 2, 3, 4, 5};
+	struct ixy_options options = defaults();
+	(void)state;
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct nic *nic = nic_create(0, "test", i ? group : none);
+		struct ixy_device *dev;
+		struct pci_device *pci;
+
+		assert_non_null(nic);
+		assert_int_equal(inprocess_open(nic, &pci), 0);
+		assert_int_equal(ixgbe_driver.open(pci, &options, &dev), -EIO);
+		assert_non_null(strstr(ixy_last_error(), "MAC address"));
+		pci_close(pci);
+		nic_free(nic);
+	}
+}
+
 static void a_device_that_does_not_reset_is_refused(void **state)
 {
 	struct rig rig;
@@ -1184,6 +1369,7 @@ int main(void)
 		cmocka_unit_test(a_full_transmit_ring_takes_what_fits_and_the_caller_keeps_the_rest),
 		cmocka_unit_test(a_busy_wait_on_a_dead_ring_ends_and_counts_what_it_gave_up),
 		cmocka_unit_test(frames_that_cannot_be_sent_are_counted_by_reason),
+		cmocka_unit_test(a_frame_of_too_many_segments_is_dropped_even_when_the_ring_is_nearly_full),
 		cmocka_unit_test(a_partial_checksum_is_completed_by_the_nic),
 		cmocka_unit_test(a_super_frame_is_cut_by_the_nic),
 		cmocka_unit_test(one_flow_needs_one_context),
@@ -1191,15 +1377,18 @@ int main(void)
 		cmocka_unit_test(frames_arrive_as_they_were_on_the_wire),
 		cmocka_unit_test(a_burst_fills_the_ring_and_the_rest_is_counted_by_the_nic),
 		cmocka_unit_test(an_exhausted_pool_shortens_the_ring_and_recovers),
+		cmocka_unit_test(a_dry_pool_does_not_ring_the_doorbell),
 		cmocka_unit_test(jumbo_frames_are_chains_both_ways),
 		cmocka_unit_test(the_mtu_decides_what_the_nic_lets_in),
 		cmocka_unit_test(only_frames_for_this_nic_come_in),
 		cmocka_unit_test(flows_spread_over_the_queues_and_stay_on_theirs),
 		cmocka_unit_test(sixteen_queues_work),
 		cmocka_unit_test(an_interrupt_tells_of_every_frame_after_arming),
+		cmocka_unit_test(a_long_interrupt_interval_is_the_longest_that_there_is),
 		cmocka_unit_test(without_interrupts_there_is_nothing_to_wait_on),
 		cmocka_unit_test(a_cable_pull_is_an_event_and_frames_are_dropped_by_name),
 		cmocka_unit_test(admin_down_turns_the_laser_off),
+		cmocka_unit_test(an_attempt_to_come_up_that_failed_can_be_repeated),
 		cmocka_unit_test(a_bad_write_back_is_counted_and_nothing_leaks),
 		cmocka_unit_test(a_short_buffer_without_eop_is_dropped_and_the_next_frame_is_whole),
 		cmocka_unit_test(a_frame_that_never_ends_is_given_up),
@@ -1208,6 +1397,9 @@ int main(void)
 		cmocka_unit_test(an_idle_or_busy_queue_is_not_taken_for_hung),
 		cmocka_unit_test(an_idle_queue_beside_an_overloaded_one_is_not_taken_for_hung),
 		cmocka_unit_test(a_removed_device_is_noticed_and_can_be_closed),
+		cmocka_unit_test(all_ones_from_a_statistics_register_are_no_count),
+		cmocka_unit_test(the_first_failure_is_the_one_that_is_told),
+		cmocka_unit_test(a_nic_without_a_mac_address_is_refused),
 		cmocka_unit_test(a_device_that_does_not_reset_is_refused),
 		cmocka_unit_test(a_device_whose_dma_does_not_get_quiet_is_reset_twice),
 		cmocka_unit_test(bad_options_are_refused_with_a_reason),
