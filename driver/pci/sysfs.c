@@ -51,7 +51,7 @@ static struct sysfs_device *device_of(struct pci_device *pci)
 	return (struct sysfs_device *)pci; /* its first member */
 }
 
-/* --- attributes ---------------------------------------------------------------------------------------------------- */
+/* --- attributes ---------------------------------------------------------------------------------- */
 
 /* The first line of an attribute, without its newline. Returns 0 or a negative errno, without a text. */
 static int read_attribute(int dir, const char *name, char *value, size_t size)
@@ -130,7 +130,7 @@ static int read_bar0_size(struct sysfs_device *device)
 	return 0;
 }
 
-/* --- config space and registers ------------------------------------------------------------------------------------ */
+/* --- config space and registers ------------------------------------------------------------------ */
 
 static int config_read(struct pci_device *pci, uint32_t offset, void *data, uint32_t len)
 {
@@ -198,7 +198,7 @@ static int reset(struct pci_device *pci)
 	return err ? ixy_fail(-err, "%s: reset: %s", pci->name, strerror(-err)) : 0;
 }
 
-/* --- taking the function, giving it back ---------------------------------------------------------------------------- */
+/* --- taking the function, giving it back --------------------------------------------------------- */
 
 static int fail_permission(struct sysfs_device *device, int err, const char *what)
 {
@@ -391,7 +391,7 @@ static const struct pci_ops sysfs_ops = {
 	.close = close_device,
 };
 
-/* --- by its address -------------------------------------------------------------------------------------------------- */
+/* --- by its address ------------------------------------------------------------------------------ */
 
 /* True if exactly count hex digits stand at *p; moves *p behind them. */
 static bool hex_digits(const char **p, unsigned count)
@@ -447,13 +447,14 @@ int sysfs_open(
 		err = read_id(device, "device", &device->pci.device);
 	if (err)
 		goto fail_dir;
-	find_driver(device);
-	err = check_takeable(device, options);
-	if (err)
-		goto fail_dir;
+	/* First of all: another one of us may be giving the function back at this moment. */
 	err = lock(device);
 	if (err)
 		goto fail_dir;
+	find_driver(device);
+	err = check_takeable(device, options);
+	if (err)
+		goto fail_lock;
 	err = take(device);
 	if (err)
 		goto fail_lock;

@@ -102,6 +102,14 @@ static void bind_to(const char *driver)
 	make_link(DEVICE "driver", target);
 }
 
+static void unbind(void)
+{
+	char path[256];
+
+	path_of(path, sizeof(path), DEVICE "driver");
+	assert_int_equal(unlink(path), 0);
+}
+
 static void has_interface(const char *name)
 {
 	char path[128];
@@ -307,6 +315,10 @@ static void two_owners_at_once_are_one_too_many(void **state)
 	assert_int_equal(pci_open(ADDRESS, NULL, &pci), 0);
 	expect_refusal(NULL, EBUSY, "another userspace driver");
 	assert_string_equal(get(DEVICE "enable"), "1");
+	/* Whatever the function looks like while it is given back. */
+	bind_to("vfio-pci");
+	expect_refusal(NULL, EBUSY, "another userspace driver");
+	unbind();
 	pci_close(pci);
 	assert_int_equal(pci_open(ADDRESS, NULL, &pci), 0);
 	pci_close(pci);
