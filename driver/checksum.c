@@ -3,8 +3,8 @@
  *
  * One's complement addition modulo 2^16 - 1 does not care how wide the words are in which it is done, because
  * 2^16, 2^32 and 2^64 all leave the remainder 1 (RFC 1071, section 2). So 32-bit halves are summed in 64-bit
- * lanes, where no carry can be lost. Vectors of two lanes are what every x86-64 and arm64 has. What is returned is
- * under 2^33, so that callers may add small values to it without minding a carry.
+ * lanes, where no carry can be lost. Vectors of two lanes are what every x86-64 and arm64 has. What is
+ * returned is under 2^33, so that callers may add small values to it without minding a carry.
  */
 #include "driver/checksum.h"
 

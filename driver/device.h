@@ -54,8 +54,10 @@ struct pci_id {
 	uint16_t vendor, device;
 };
 
-/* A driver for PCI functions: which ids it drives, and how it takes one over. On success it owns pci,
- * on failure the caller does. options are complete: no member that has a default is zero. */
+/*
+ * A driver for PCI functions: which ids it drives, and how it takes one over. On success it owns pci, on
+ * failure the caller does. options are complete: no member that has a default is zero.
+ */
 struct ixy_pci_driver {
 	const char *name;
 	const struct pci_id *ids; /* ends with {0, 0} */

@@ -16,13 +16,15 @@
  */
 int ixy_fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The same for a failure below that has already said why: puts "prefix: " in front of its text. Returns
- * error. */
+/*
+ * The same for a failure below that has already said why: puts "prefix: " in front of its text. Returns
+ * error.
+ */
 int ixy_fail_context(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * Cleaning up after a failure must not replace its text by that of a second one: put the text aside, clean up,
- * take it back.
+ * Cleaning up after a failure must not replace its text by that of a second one: put the text aside, clean
+ * up, take it back.
  */
 #define IXY_ERROR_TEXT_SIZE 512
 

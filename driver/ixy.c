@@ -101,9 +101,7 @@ int ixy_reset(struct ixy_device *dev)
 	return dev->ops->reset(dev);
 }
 
-/* --- frames
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- frames -------------------------------------------------------------------------------------- */
 
 uint32_t ixy_rx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *bufs[], uint32_t count)
 {

@@ -72,11 +72,14 @@ struct ixy_options {
  * Bring the device up: reset it, set up its rings, start its link (which comes up in the background: see
  * ixy_link_get()). options may be NULL. On return *dev is ready for rx and tx.
  * Returns 0 or
- *	-ENODEV  no such device, or no driver for it
- *	-EBUSY   the NIC is a live interface of this host (options->force overrides), or taken by another
- *process -EACCES, -EPERM  not permitted; the text says what is missing -ENOMEM  no memory or no huge pages;
- *the text says how many and the command -EINVAL  bad spec or options -EIO, -ETIMEDOUT, -EPROTO  the device
- *does not behave as its datasheet says
+ *	-ENODEV           no such device, or no driver for it
+ *	-EBUSY            the NIC is a live interface of this host (options->force overrides), or another
+ *	                  process has it
+ *	-EACCES, -EPERM   not permitted; the text says what is missing
+ *	-ENOMEM           no memory or no huge pages; the text says how many and the command
+ *	-EINVAL           bad spec or options
+ *	-EIO, -ETIMEDOUT, -EPROTO
+ *	                  the device does not behave as its datasheet says
  */
 int ixy_open(const char *spec, const struct ixy_options *options, struct ixy_device **dev);
 
@@ -88,8 +91,8 @@ int ixy_open(const char *spec, const struct ixy_options *options, struct ixy_dev
 void ixy_close(struct ixy_device *dev);
 
 /*
- * Stop DMA, both directions, and take all buffers out of the rings, back into their pools. The queues may still
- * be called: nothing is received, what is sent counts as tx-link-down.
+ * Stop DMA, both directions, and take all buffers out of the rings, back into their pools. The queues may
+ * still be called: nothing is received, what is sent counts as tx-link-down.
  */
 void ixy_stop(struct ixy_device *dev);
 
@@ -156,7 +159,8 @@ uint32_t ixy_poll_events(struct ixy_device *dev);
 
 /*
  * Reset the device and bring it up as it was: MAC, MTU, filters, promiscuity stay. Frames in the transmit
- * rings are freed and counted as tx-reset, those in the receive rings as rx-reset. No other thread may be inside a function of this device.
+ * rings are freed and counted as tx-reset, those in the receive rings as rx-reset. No other thread may be
+ * inside a function of this device.
  */
 int ixy_reset(struct ixy_device *dev);
 
@@ -194,7 +198,8 @@ int ixy_mac_set(struct ixy_device *dev, struct ixy_mac mac);
 /* Receive for these unicast addresses too. -ENOSPC over the device's filters (127): use promiscuity then. */
 int ixy_set_unicast(struct ixy_device *dev, const struct ixy_mac macs[], size_t count);
 
-/* Receive for these multicast groups; the list replaces the one before. May let through a few others (hash).
+/*
+ * Receive for these multicast groups; the list replaces the one before. May let through a few others (hash).
  */
 int ixy_set_multicast(struct ixy_device *dev, const struct ixy_mac macs[], size_t count);
 int ixy_set_promisc(struct ixy_device *dev, bool on);

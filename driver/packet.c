@@ -49,8 +49,10 @@ static inline void mark_freed(struct pkt_buf *buf)
 }
 #endif
 
-/* How many bytes of DMA memory count entries take. Where memory is contiguous by the page only, no entry may
- * straddle two pages. */
+/*
+ * How many bytes of DMA memory count entries take. Where memory is contiguous by the page only, no entry may
+ * straddle two pages.
+ */
 static size_t pool_bytes(size_t count, size_t entry_size, enum dma_iova_mode mode)
 {
 	size_t per_page = DMA_HUGE_PAGE / entry_size;

@@ -72,8 +72,8 @@ static inline uint64_t pkt_buf_data_iova(const struct pkt_buf *buf)
 }
 
 /*
- * A super-frame (PKT_TX_TSO4, PKT_TX_TSO6, PKT_TX_USO) stands for several frames on the wire: how many, and how
- * many bytes they have together. Any other frame is one.
+ * A super-frame (PKT_TX_TSO4, PKT_TX_TSO6, PKT_TX_USO) stands for several frames on the wire: how many, and
+ * how many bytes they have together. Any other frame is one.
  */
 static inline uint32_t pkt_buf_wire_frames(const struct pkt_buf *frame)
 {

@@ -52,7 +52,7 @@ void ixgbe_filters_apply(struct ixgbe_device *dev)
 		reg_write(dev, MTA(i), dev->mta[i]);
 	reg_write(dev, MCSTCTRL, MCSTCTRL_MFE); /* MO 0: bits 47:36 of the address */
 
-	/* Filters that we do not use, in memory that a reset leaves undefined: VLAN, unicast hash, 5-tuples. */
+	/* Filters that we do not use; a reset leaves them undefined: VLAN, unicast hash, 5-tuples. */
 	for (unsigned i = 0; i < 128; i++) {
 		reg_write(dev, VFTA(i), 0);
 		reg_write(dev, PFUTA(i), 0);
@@ -61,7 +61,7 @@ void ixgbe_filters_apply(struct ixgbe_device *dev)
 	}
 	for (unsigned i = 0; i < 64; i++)
 		reg_write(dev, PFVLVF(i), 0);
-	/* Without virtualisation there is one pool, 0: every address leads to it. 64 pools, so two words each. */
+	/* Without virtualisation there is one pool of 64, pool 0: every address leads to it, two words each. */
 	for (unsigned i = 0; i < 128; i++) {
 		reg_write(dev, MPSAR(2 * i), BIT(0));
 		reg_write(dev, MPSAR(2 * i + 1), 0);

@@ -67,8 +67,8 @@ static int master_disable(struct ixgbe_device *dev)
 }
 
 /*
- * Empty the buffers between transmit DMA and PCIe, where requests are stuck. In loopback, so that nothing gets
- * onto the wire meanwhile.
+ * Empty the buffers between transmit DMA and PCIe, where requests are stuck. In loopback, so that nothing
+ * gets onto the wire meanwhile.
  */
 static void flush_pcie_buffers(struct ixgbe_device *dev)
 {
@@ -175,8 +175,8 @@ static int start(struct ixgbe_device *dev)
 
 /*
  * Everything off, and every buffer back from the rings. Works on a device in any state, also on one that has
- * gone: then nothing can be waited for, and nothing can DMA any more. Leaves ixy_last_error() as it is, because
- * what comes before a stop is often the failure that matters.
+ * gone: then nothing can be waited for, and nothing can DMA any more. Leaves ixy_last_error() as it is,
+ * because what comes before a stop is often the failure that matters.
  */
 static void stop(struct ixgbe_device *dev)
 {

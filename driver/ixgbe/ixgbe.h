@@ -172,8 +172,8 @@ void ixgbe_tx_queue_empty(
 /* --- offload.c ----------------------------------------------------------------------------------- */
 
 /*
- * What frame's PKT_TX_* flags mean for its descriptors: the context it needs, bits for *command to add, *olinfo
- * to set. For TSO the headers are changed in place. -EINVAL: the request does not fit the frame.
+ * What frame's PKT_TX_* flags mean for its descriptors: the context it needs, bits for *command to add,
+ * *olinfo to set. For TSO the headers are changed in place. -EINVAL: the request does not fit the frame.
  */
 int ixgbe_tx_offload(
 	struct pkt_buf *frame, struct ixgbe_context *context, uint32_t *command, uint32_t *olinfo);

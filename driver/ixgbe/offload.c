@@ -2,8 +2,8 @@
  * Transmit offloads: what a frame asks for (PKT_TX_*) turned into a context descriptor (datasheet 7.2.3.2.3,
  * 7.2.4, 7.2.5).
  *
- * A context says where the headers lie and how to cut. It stays in the queue until another one replaces it, and
- * each data descriptor that uses offloads refers to it; so the frames of one flow need only one.
+ * A context says where the headers lie and how to cut. It stays in the queue until another one replaces it,
+ * and each data descriptor that uses offloads refers to it; so the frames of one flow need only one.
  *
  * The pseudo-header sum in the L4 checksum field is the sender's work. For TSO the NIC wants it without the
  * length, which differs from segment to segment; and it fills in the IP lengths and the IPv4 header checksum
@@ -78,7 +78,7 @@ int ixgbe_tx_offload(
 	if (tso) {
 		uint32_t payload;
 
-		/* All headers in the first buffer, something behind them, and a size that the fields can hold. */
+		/* All headers in the first buffer, something behind them, sizes that the fields can hold. */
 		if (l4t != TXC_L4T_TCP || frame->csum_start + 20u > frame->size || !frame->gso_size)
 			return -EINVAL;
 		if (!!(frame->flags & PKT_TX_TSO4) != (ethertype == ETHERTYPE_IPV4))

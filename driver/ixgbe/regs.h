@@ -145,7 +145,7 @@
 #define   FCTRL_MPE      BIT(8)  /* multicast promiscuous */
 #define   FCTRL_UPE      BIT(9)  /* unicast promiscuous */
 #define   FCTRL_BAM      BIT(10) /* accept broadcast */
-#define   FCTRL_PMCF     BIT(12)
+#define   FCTRL_PMCF     BIT(12) /* 82598 only, as is the next: here they are in MFLCN */
 #define   FCTRL_DPF      BIT(13)
 #define VLNCTRL          0x05088
 #define   VLNCTRL_VET    0xFFFFu

@@ -222,14 +222,17 @@ void ixgbe_rx_setup(struct ixgbe_device *dev)
 	for (unsigned i = 1; i < 8; i++)
 		reg_write(dev, RXPBSIZE(i), 0);
 
-	/* The CRC is stripped by two units that must agree; the other fields' values are demanded
-	 * by 8.2.3.8.8. */
+	/*
+	 * The CRC is stripped by two units that must agree; the other fields' values are demanded by
+	 * 8.2.3.8.8.
+	 */
 	reg_set(dev, HLREG0, HLREG0_RXCRCSTRP);
 	reg_write(dev, RDRXCTL,
 		(reg_read(dev, RDRXCTL) & ~RDRXCTL_RSCFRSTSIZE) | RDRXCTL_CRCSTRIP | RDRXCTL_RSCACKC |
 			RDRXCTL_FCOE_WRFIX);
 
-	/* IP and L4 checksums are always verified; PCSD puts the RSS hash where a fragment checksum would be.
+	/*
+	 * IP and L4 checksums are always verified; PCSD puts the RSS hash where a fragment checksum would be.
 	 */
 	reg_write(dev, RXCSUM, RXCSUM_IPPCSE | RXCSUM_PCSD);
 
@@ -243,7 +246,8 @@ void ixgbe_rx_setup(struct ixgbe_device *dev)
 			entries |= (uint32_t)((i * 4 + j) % dev->ixy.rx_queues) << (8 * j);
 		reg_write(dev, RETA(i), entries);
 	}
-	/* UDP ports are hashed too: a fragmented datagram may overtake its flow, but many flows get spread.
+	/*
+	 * UDP ports are hashed too: a fragmented datagram may overtake its flow, but many flows get spread.
 	 */
 	reg_write(dev, MRQC,
 		dev->ixy.rx_queues == 1 ? 0
@@ -277,8 +281,10 @@ int ixgbe_rx_queue_start(struct ixgbe_device *dev, uint16_t queue)
 	reg_write(dev, RDH(queue), 0);
 	reg_write(dev, RDT(queue), 0);
 	reg_write(dev, SRRCTL(queue), srrctl);
-	/* Bit 12 is reserved and set after reset: left so, payloads get corrupted under load. Write-backs in
-	 * order. */
+	/*
+	 * Bit 12 is reserved and set after reset: left so, payloads get corrupted under load. Write-backs in
+	 * order.
+	 */
 	reg_clear(dev, DCA_RXCTRL(queue), DCA_RXCTRL_BIT12 | DCA_RXCTRL_DESC_WRO_EN);
 
 	reg_set(dev, RXDCTL(queue), RXDCTL_ENABLE);

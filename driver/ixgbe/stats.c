@@ -82,8 +82,10 @@ void ixgbe_stats_collect(struct ixgbe_device *dev)
 	}
 	count(&dev->stats.drops[IXY_DROP_RX_ERROR], errors);
 
-	/* Without DROP_EN a frame without a descriptor waits in the packet buffer, and MPC counts what
-	 * overflows. */
+	/*
+	 * Without DROP_EN a frame without a descriptor waits in the packet buffer, and MPC counts what
+	 * overflows.
+	 */
 	for (unsigned i = 0; i < 8; i++)
 		count(&dev->stats.drops[IXY_DROP_RX_NO_DESCRIPTOR], counter(dev, MPC(i)));
 	for (unsigned i = 0; i < dev->ixy.rx_queues; i++)

@@ -22,8 +22,10 @@
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-/* The shortest frame on the wire, without CRC. The NIC pads too (TXPADEN), but not frames under 17 bytes
- * (7.2.1.2). */
+/*
+ * The shortest frame on the wire, without CRC. The NIC pads too (TXPADEN), but not frames under 17 bytes
+ * (7.2.1.2).
+ */
 #define ETH_MIN_FRAME 60u
 #define ETH_HEADER    14u
 #define VLAN_TAG      4u
@@ -140,7 +142,8 @@ static void tx_write(struct ixgbe_tx_queue *q, struct pkt_buf *frame, const stru
 	}
 }
 
-/* Ask for a report on the descriptor before `next`, an EOP. The NIC has not seen it yet: the tail is behind.
+/*
+ * Ask for a report on the descriptor before `next`, an EOP. The NIC has not seen it yet: the tail is behind.
  */
 static void tx_request_status(struct ixgbe_tx_queue *q)
 {
@@ -168,8 +171,9 @@ uint32_t ixgbe_tx_batch(struct ixy_device *ixy, uint16_t queue, struct pkt_buf *
 
 		if (likely(link_up)) {
 			/*
-			 * A context may come on top. To be known first: planning TSO changes the headers. What
-			 * has more segments than the NIC takes is not waited for but dropped by the plan.
+			 * A context may come on top. To be known first: planning TSO changes the headers.
+			 * What has more segments than the NIC takes is not waited for but dropped by the
+			 * plan.
 			 */
 			if (frame->segments + (frame->flags & TX_OFFLOADS ? 1u : 0u) > room &&
 				frame->segments < PKT_BUF_MAX_SEGMENTS)
@@ -240,7 +244,9 @@ void ixgbe_tx_queue_free(struct ixgbe_device *dev, uint16_t queue)
 	q->rs = NULL;
 }
 
-/* What is the same for all transmit queues (4.6.8). The arbiter is off while its inputs change (8.2.3.10.2). */
+/*
+ * What is the same for all transmit queues (4.6.8). The arbiter is off while its inputs change (8.2.3.10.2).
+ */
 void ixgbe_tx_setup(struct ixgbe_device *dev)
 {
 	reg_set(dev, HLREG0, HLREG0_TXCRCEN | HLREG0_TXPADEN);

@@ -1,11 +1,11 @@
 /*
  * Surviving the removal of a device whose registers are mapped.
  *
- * While the card is merely unplugged, loads from its BAR give all-ones: nobody answers on the bus. But when the
- * kernel takes notice, it removes the sysfs file and with it the pages of every mapping, and the next load is
- * SIGBUS, on whichever thread is at it. The handler then puts ordinary memory full of ones in the place of the
- * BAR, so that the load can be repeated and the driver finds out in its own time. What the driver stores there
- * reads back, which is no harm: it looks for removal in a register that it never writes.
+ * While the card is merely unplugged, loads from its BAR give all-ones: nobody answers on the bus. But when
+ * the kernel takes notice, it removes the sysfs file and with it the pages of every mapping, and the next
+ * load is SIGBUS, on whichever thread is at it. The handler then puts ordinary memory full of ones in the
+ * place of the BAR, so that the load can be repeated and the driver finds out in its own time. What the
+ * driver stores there reads back, which is no harm: it looks for removal in a register that it never writes.
  */
 #include "driver/pci/bar_guard.h"
 
@@ -39,7 +39,7 @@ static void on_sigbus(int signal, siginfo_t *info, void *context)
 
 		if (start == 0 || address < start || address - start >= bars[i].size)
 			continue;
-		/* mmap() is a bare system call, hence safe here. Two threads at once replace the ones by ones. */
+		/* mmap() is a bare system call, hence safe here. Two threads at once do no harm. */
 		if (mmap((void *)start, bars[i].size, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
 			break;

@@ -65,7 +65,8 @@ void pci_close(struct pci_device *pci)
 	if (!pci)
 		return;
 	ixy_error_save(&error);
-	/* In this order: nothing may arrive, neither data nor interrupt, once the memory behind it is freed.
+	/*
+	 * In this order: nothing may arrive, neither data nor interrupt, once the memory behind it is freed.
 	 */
 	pci_bus_master(pci, false);
 	if (pci->irq_count > 0)

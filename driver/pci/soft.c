@@ -34,7 +34,7 @@ struct child {
 	int pidfd;
 };
 
-/* --- finding the program --------------------------------------------------------------------------------------- */
+/* --- finding the program ------------------------------------------------------------------------- */
 
 /* Beside the running program. Returns false if there is none. */
 static bool find_beside(char path[PATH_MAX])
@@ -90,7 +90,7 @@ static int find_program(const char *name, const struct ixy_options *options, cha
 	return 0;
 }
 
-/* --- the child ----------------------------------------------------------------------------------------------------- */
+/* --- the child ----------------------------------------------------------------------------------- */
 
 /* Between fork and exec of a program that may have threads: async-signal-safe calls only. */
 static void __attribute__((noreturn))
@@ -103,8 +103,8 @@ become(const char *path, char *const argv[], int socket, int report, pid_t paren
 	/* A session of its own: Ctrl-C at the terminal ends the daemon first, which then ends this. */
 	setsid();
 	/*
-	 * Should the parent die while the child hangs. The signal comes when the *thread* that forked ends, so
-	 * this is only for the main thread.
+	 * Should the parent die while the child hangs. The signal comes when the *thread* that forked ends,
+	 * so this is only for the main thread.
 	 */
 	if (tie_to_parent) {
 		prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -233,7 +233,7 @@ fail_sockets:
 	return err;
 }
 
-/* --- the device ------------------------------------------------------------------------------------------------------ */
+/* --- the device ---------------------------------------------------------------------------------- */
 
 struct soft_spec {
 	char port[64];          /* fd:3=dev:veth1 */

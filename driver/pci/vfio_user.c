@@ -115,9 +115,7 @@ static int config_write(struct pci_device *pci, uint32_t offset, const void *dat
 	return err;
 }
 
-/* --- DMA
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- DMA ----------------------------------------------------------------------------------------- */
 
 static int dma_map(struct pci_device *pci, struct dma_region *region)
 {
@@ -310,7 +308,8 @@ static int negotiate_version(struct vfio_user_device *device)
 	return 0;
 }
 
-/* As in <linux/vfio.h>, without the capability offset that later kernels added: the protocol has none here.
+/*
+ * As in <linux/vfio.h>, without the capability offset that later kernels added: the protocol has none here.
  */
 struct device_info {
 	uint32_t argsz, flags, num_regions, num_irqs;

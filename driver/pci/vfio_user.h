@@ -61,7 +61,8 @@ void vfio_user_channel_close(struct vfio_user_channel *channel);
 int vfio_user_call(struct vfio_user_channel *channel, const struct vfio_user_request *request,
 	struct vfio_user_reply *reply);
 
-/* Send a command that asks for no reply (now and then it does, so that a stuck peer is noticed). Any thread.
+/*
+ * Send a command that asks for no reply (now and then it does, so that a stuck peer is noticed). Any thread.
  */
 int vfio_user_post(struct vfio_user_channel *channel, const struct vfio_user_request *request);
 

@@ -3,7 +3,7 @@
  *
  * In order of preference:
  *   1. Shadow memory with an eventfd (GET_REGION_IO_FDS, type IOEVENTFD_SHADOW): the store goes to memory
- * that the server polls, and the eventfd wakes it if it sleeps.
+ *      that the server polls, and the eventfd wakes it if it sleeps.
  *   2. A page of BAR 0 that the server lets be mapped (the sparse mmap capability of GET_REGION_INFO), for a
  *      server that polls without sleeping.
  *   3. A message a write.
