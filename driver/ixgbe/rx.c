@@ -77,14 +77,14 @@ static uint16_t rx_flags(uint32_t status, uint32_t info)
 }
 
 /* Give up the segment in hand and the chain it belongs to; skip what follows up to the frame's end. */
-static void rx_drop(struct ixgbe_rx_queue *q, struct pkt_buf *buf, bool eop, enum ixy_drop reason)
+static void rx_drop(struct ixgbe_rx_queue *q, struct pkt_buf *buf, bool ends, enum ixy_drop reason)
 {
 	pkt_buf_free(buf);
 	pkt_buf_free(q->chain);
 	q->chain = NULL;
 	if (!q->discard)
 		count(&q->stats.drops[reason], 1);
-	q->discard = !eop;
+	q->discard = !ends;
 }
 
 uint32_t ixgbe_rx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *bufs[], uint32_t limit)
@@ -103,6 +103,8 @@ uint32_t ixgbe_rx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *
 		uint32_t info = le32toh(desc->wb.info);
 		uint32_t size = le16toh(desc->wb.length);
 		bool eop = status & RXD_STAT_EOP;
+		/* The NIC fills a buffer before it goes on to the next, so one that is not full ends its frame. */
+		bool ends = eop || size != q->buffer_size;
 		struct pkt_buf *buf = q->bufs[q->next];
 
 		q->bufs[q->next] = NULL;
@@ -110,20 +112,8 @@ uint32_t ixgbe_rx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *
 		__builtin_prefetch(q->bufs[q->next]);
 
 		/* What the device says about its own write must fit the buffer that it was given. */
-		if (unlikely(q->discard)) {
-			rx_drop(q, buf, eop || size != q->buffer_size, IXY_DROP_RX_BAD_DESCRIPTOR);
-			continue;
-		}
-		if (unlikely(size == 0 || size > q->buffer_size)) {
-			rx_drop(q, buf, eop, IXY_DROP_RX_BAD_DESCRIPTOR);
-			continue;
-		}
-		/*
-		 * The NIC fills a buffer before it goes on to the next. A short one that is not the last has
-		 * lost its EOP, so what follows is another frame, not the rest of this one.
-		 */
-		if (unlikely(!eop && size != q->buffer_size)) {
-			rx_drop(q, buf, true, IXY_DROP_RX_BAD_DESCRIPTOR);
+		if (unlikely(q->discard || size == 0 || size > q->buffer_size || ends != eop)) {
+			rx_drop(q, buf, ends, IXY_DROP_RX_BAD_DESCRIPTOR);
 			continue;
 		}
 		if (unlikely(status & RXD_ERR_RXE)) {
@@ -317,7 +307,7 @@ void ixgbe_rx_queue_empty(struct ixgbe_device *dev, uint16_t queue)
 
 		if (!(status & RXD_STAT_DD))
 			break;
-		if (status & RXD_STAT_EOP)
+		if (status & RXD_STAT_EOP || le16toh(q->descs[q->next].wb.length) != q->buffer_size)
 			count(&q->stats.drops[IXY_DROP_RX_RESET], 1);
 	}
 	for (uint32_t i = 0; i <= q->mask; i++) {
