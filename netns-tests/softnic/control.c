@@ -41,7 +41,7 @@ static const char *do_ports(struct request *request)
 		const struct nic *nic = port->nic;
 		fprintf(request->reply, "%u %02x:%02x:%02x:%02x:%02x:%02x client %s link %s\n", i,
 			nic->mac[0], nic->mac[1], nic->mac[2], nic->mac[3], nic->mac[4], nic->mac[5],
-			port->server->fd >= 0 ? "yes" : "no", nic->link.up ? "up" : "down");
+			port_connected(port) ? "yes" : "no", nic->link.up ? "up" : "down");
 	}
 	return NULL;
 }

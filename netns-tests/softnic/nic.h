@@ -454,6 +454,12 @@ void nic_msix_enable(struct nic *nic, uint64_t vectors);
 void nic_msix_update(struct nic *nic); /* enable bit or function mask changed: deliver what waited */
 void nic_msix_reset(struct nic *nic);
 
+/*
+ * An access of count bytes at offset of BAR 0 or NIC_MSIX_BAR, as it comes from a bus; data in the host's byte order.
+ * The caller has checked that it lies in the BAR. -EINVAL, and a violation: not one or two aligned registers.
+ */
+int nic_bar_access(struct nic *nic, unsigned bar, uint64_t offset, void *data, uint32_t count, bool write);
+
 /* Inside the model: the register's word. Index by byte offset. */
 static inline uint32_t nic_reg(const struct nic *nic, uint32_t offset)
 {

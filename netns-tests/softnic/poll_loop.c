@@ -54,7 +54,7 @@ static unsigned poll_ports(struct poll_loop *loop, int64_t now_us)
 static bool hung_up(const struct ports *ports)
 {
 	for (unsigned i = 0; i < ports->count; i++)
-		if (ports->port[i].server->hung_up)
+		if (port_hung_up(&ports->port[i]))
 			return true;
 	return false;
 }
@@ -88,7 +88,7 @@ static int64_t port_due(struct port *port)
 	int64_t due = nic_irq_poll(port->nic, nic_now_us());
 	if (port->wire->held)
 		due = sooner(due, HELD_US);
-	if (vfio_server_silent(port->server) && transmit_enabled(port->nic))
+	if (port_silent(port) && transmit_enabled(port->nic))
 		due = sooner(due, SILENT_US);
 	return due;
 }
@@ -112,7 +112,7 @@ static void sleep_until_work(struct poll_loop *loop)
 {
 	int64_t due = -1;
 	for (unsigned i = 0; i < loop->ports->count; i++)
-		vfio_server_sleep(loop->ports->port[i].server);
+		port_sleep(&loop->ports->port[i]);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	for (unsigned i = 0; i < loop->ports->count; i++)
 		due = sooner(due, port_due(&loop->ports->port[i]));
@@ -124,7 +124,7 @@ static void sleep_until_work(struct poll_loop *loop)
 	if (due > 0)
 		set_timer(loop, 0);
 	for (unsigned i = 0; i < loop->ports->count; i++)
-		vfio_server_wake(loop->ports->port[i].server);
+		port_wake(&loop->ports->port[i]);
 }
 
 int poll_loop_run(struct ports *ports, struct ev_loop *ev)

@@ -1,4 +1,4 @@
-/* A port's life: SOCKET=WIRE makes a NIC, the wire behind it and the vfio-user server before it. */
+/* A port's life: SOCKET=WIRE makes a NIC, the wire behind it and the front end before it. */
 #include "port.h"
 
 #include <errno.h>
@@ -13,18 +13,46 @@
 
 #include "log.h"
 
-static struct vfio_server *serve(const char *where, struct nic *nic, struct ev_loop *loop)
+/* The number of a descriptor at the start of text, up to end; -1 with a message. */
+static int parse_fd(const char *text, const char *end)
 {
-	char *end;
-	if (strncmp(where, "fd:", 3) != 0)
-		return vfio_server_listen(where, nic, loop);
+	char *stop;
 	errno = 0;
-	unsigned long fd = strtoul(where + 3, &end, 10);
-	if (errno || *end || where[3] < '0' || where[3] > '9' || fd > INT_MAX) {
-		softnic_error("%s: no descriptor's number", where);
+	unsigned long fd = strtoul(text, &stop, 10);
+	if (errno || stop != end || *text < '0' || *text > '9' || fd > INT_MAX) {
+		softnic_error("%.*s: no descriptor's number", (int)(end - text), text);
+		return -1;
+	}
+	return (int)fd;
+}
+
+/* N,qtest=PATH */
+static struct qemu_pci *serve_qemu(const char *where, struct nic *nic, struct ev_loop *loop)
+{
+	const char *end = strchrnul(where, ','), *qtest = ",qtest=";
+	if (strncmp(end, qtest, strlen(qtest)) != 0 || !end[strlen(qtest)]) {
+		softnic_error("qemu:%s: say qemu:N,qtest=PATH with the path of QEMU's -qtest socket", where);
 		return NULL;
 	}
-	return vfio_server_adopt((int)fd, nic, loop);
+	int fd = parse_fd(where, end);
+	return fd >= 0 ? qemu_pci_adopt(fd, end + strlen(qtest), nic, loop) : NULL;
+}
+
+static struct vfio_server *serve_inherited(const char *where, struct nic *nic, struct ev_loop *loop)
+{
+	int fd = parse_fd(where, where + strlen(where));
+	return fd >= 0 ? vfio_server_adopt(fd, nic, loop) : NULL;
+}
+
+static bool serve(struct port *port, const char *where, struct ev_loop *loop)
+{
+	if (strncmp(where, "qemu:", 5) == 0)
+		port->qemu = serve_qemu(where + 5, port->nic, loop);
+	else if (strncmp(where, "fd:", 3) == 0)
+		port->server = serve_inherited(where + 3, port->nic, loop);
+	else
+		port->server = vfio_server_listen(where, port->nic, loop);
+	return port->server || port->qemu;
 }
 
 /*
@@ -54,7 +82,7 @@ static void derive_mac(const char *spec, const char *wire, uint8_t mac[6])
 
 bool port_open(struct ports *ports, const char *spec, const uint8_t *mac, struct ev_loop *loop)
 {
-	char where[128];
+	char where[192];
 	uint8_t derived[6];
 	/* The last '=', as a path may contain one and no wire's name does. */
 	const char *wire = strrchr(spec, '=');
@@ -81,8 +109,7 @@ bool port_open(struct ports *ports, const char *spec, const uint8_t *mac, struct
 	port->wire = wire_open(wire + 1, port->nic, loop);
 	if (!port->wire)
 		goto free_nic;
-	port->server = serve(where, port->nic, loop);
-	if (!port->server)
+	if (!serve(port, where, loop))
 		goto close_wire;
 	ports->count++;
 	return true;
@@ -99,9 +126,37 @@ void ports_close(struct ports *ports)
 	while (ports->count) {
 		struct port *port = &ports->port[--ports->count];
 		vfio_server_free(port->server);
+		qemu_pci_free(port->qemu);
 		wire_close(port->wire);
 		nic_free(port->nic);
 	}
+}
+
+bool port_connected(const struct port *port)
+{
+	return port->qemu ? !qemu_pci_hung_up(port->qemu) : port->server->fd >= 0;
+}
+
+bool port_hung_up(const struct port *port)
+{
+	return port->qemu ? qemu_pci_hung_up(port->qemu) : port->server->hung_up;
+}
+
+void port_sleep(struct port *port)
+{
+	if (port->server)
+		vfio_server_sleep(port->server);
+}
+
+void port_wake(struct port *port)
+{
+	if (port->server)
+		vfio_server_wake(port->server);
+}
+
+bool port_silent(const struct port *port)
+{
+	return port->server && vfio_server_silent(port->server);
 }
 
 void port_counters(

@@ -3,15 +3,17 @@
 #define SOFTNIC_PORT_H
 
 #include "nic.h"
+#include "qemu_pci.h"
 #include "vfio_user.h"
 #include "wire.h"
 
 #define PORTS_MAX 16
 
-/* A NIC with what is in front of it and what is behind it. */
+/* A NIC with what is in front of it, one of two, and what is behind it. */
 struct port {
 	struct nic *nic;
 	struct vfio_server *server;
+	struct qemu_pci *qemu;
 	struct wire *wire;
 };
 
@@ -27,6 +29,13 @@ struct ports {
  */
 bool port_open(struct ports *ports, const char *spec, const uint8_t *mac, struct ev_loop *loop);
 void ports_close(struct ports *ports);
+
+bool port_connected(const struct port *port); /* a client is there */
+bool port_hung_up(const struct port *port);   /* it was inherited and has gone */
+/* As vfio_server_sleep(), _wake() and _silent(); QEMU's doorbells are messages, which need none of it. */
+void port_sleep(struct port *port);
+void port_wake(struct port *port);
+bool port_silent(const struct port *port);
 
 /* Call line(context, name, value) for each of the port's counters. */
 void port_counters(

@@ -5,7 +5,6 @@
 #include "unix_listen.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -61,4 +60,16 @@ int unix_listen(const char *path)
 		return -1;
 	}
 	return fd;
+}
+
+bool unix_stream(int fd)
+{
+	int domain = -1, type = -1;
+	socklen_t size = sizeof domain;
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
+		getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && domain == AF_UNIX &&
+		type == SOCK_STREAM)
+		return true;
+	softnic_error("fd:%d: not a connected AF_UNIX stream socket", fd);
+	return false;
 }

@@ -376,14 +376,8 @@ struct vfio_server *vfio_server_listen(const char *path, struct nic *nic, struct
 
 struct vfio_server *vfio_server_adopt(int fd, struct nic *nic, struct ev_loop *loop)
 {
-	int domain = -1, type = -1;
-	socklen_t size = sizeof domain;
-	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 ||
-		getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || domain != AF_UNIX ||
-		type != SOCK_STREAM) {
-		softnic_error("fd:%d: not a connected AF_UNIX stream socket", fd);
+	if (!unix_stream(fd))
 		return NULL;
-	}
 	struct vfio_server *server = server_new(nic, loop);
 	if (!server)
 		return NULL;

@@ -402,32 +402,6 @@ static void access_config(struct nic *nic, uint64_t offset, uint8_t *data, uint3
 	}
 }
 
-/* Registers are 32 bits wide (8.1.3); a 64-bit access is two of them, anything else silicon does not take. */
-static int access_registers(
-	struct nic *nic, uint32_t region, uint64_t offset, uint8_t *data, uint32_t count, bool write)
-{
-	bool msix = region != VFIO_PCI_BAR0_REGION_INDEX;
-	if ((count != 4 && count != 8) || offset % 4) {
-		nic_violate(nic, NIC_VIOLATION_REG_UNALIGNED, "%s of %u bytes at BAR %u + 0x%" PRIx64,
-			write ? "write" : "read", count, region, offset);
-		return -EINVAL;
-	}
-	for (uint32_t i = 0; i < count; i += 4) {
-		uint32_t value, at = (uint32_t)offset + i;
-		if (write) {
-			memcpy(&value, data + i, sizeof value);
-			if (msix)
-				nic_msix_write32(nic, at, value);
-			else
-				nic_write32(nic, at, value);
-		} else {
-			value = msix ? nic_msix_read32(nic, at) : nic_read32(nic, at);
-			memcpy(data + i, &value, sizeof value);
-		}
-	}
-	return 0;
-}
-
 static int access_region(struct vfio_server *server, bool write)
 {
 	struct vfio_user_region_access access;
@@ -443,7 +417,7 @@ static int access_region(struct vfio_server *server, bool write)
 	*answer = access;
 	uint8_t *data = write ? (uint8_t *)payload(server) + sizeof access : (uint8_t *)(answer + 1);
 	if (access.region != VFIO_PCI_CONFIG_REGION_INDEX)
-		return access_registers(server->nic, access.region, access.offset, data, access.count, write);
+		return nic_bar_access(server->nic, access.region, access.offset, data, access.count, write);
 	access_config(server->nic, access.offset, data, access.count, write);
 	return 0;
 }
