@@ -35,16 +35,20 @@ bridge_SRC  := $(filter-out %/main.c,$(wildcard bridge/*.c))
 unit_SRC    := $(wildcard netns-tests/unit/test_*.c)
 netns_SRC   := $(wildcard netns-tests/netns/test_*.c)
 rig_SRC     := $(filter-out $(netns_SRC),$(wildcard netns-tests/netns/*.c))
+vm_SRC      := $(wildcard netns-tests/vm/test_*.c)
+vm_rig_SRC  := $(filter-out $(vm_SRC),$(wildcard netns-tests/vm/*.c))
 obj          = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 LIBIXY   := $(BUILD)/libixy.a
 BRIDGE   := $(BUILD)/obj/bridge.a
 SOFTNIC  := $(BUILD)/obj/softnic.a
 RIG      := $(BUILD)/obj/netns.a
+VM_RIG   := $(BUILD)/obj/vm.a
 PROGRAMS := $(BUILD)/ixy-tapd $(BUILD)/ixy-softnic
 TRAFFIC  := $(BUILD)/bench/traffic
 UNITS    := $(patsubst netns-tests/unit/%.c,$(BUILD)/unit/%,$(unit_SRC))
 NETNS    := $(patsubst netns-tests/netns/%.c,$(BUILD)/netns/%,$(netns_SRC))
+VM       := $(patsubst netns-tests/vm/%.c,$(BUILD)/vm/%,$(vm_SRC))
 
 ##   all         the programs and the library, in build/ (default)
 .PHONY: all
@@ -54,7 +58,8 @@ $(LIBIXY): $(call obj,$(driver_SRC))
 $(BRIDGE): $(call obj,$(bridge_SRC))
 $(SOFTNIC): $(call obj,$(softnic_SRC))
 $(RIG): $(call obj,$(rig_SRC))
-$(LIBIXY) $(BRIDGE) $(SOFTNIC) $(RIG):
+$(VM_RIG): $(call obj,$(vm_rig_SRC))
+$(LIBIXY) $(BRIDGE) $(SOFTNIC) $(RIG) $(VM_RIG):
 	@mkdir -p $(@D)
 	@echo "  AR      $@"
 	$(Q)rm -f $@ && ar rcs $@ $^
@@ -65,9 +70,10 @@ $(BUILD)/ixy-softnic: $(call obj,netns-tests/softnic/main.c) $(SOFTNIC) $(BRIDGE
 $(TRAFFIC): $(call obj,contrib/bench/traffic.c)
 $(UNITS): $(BUILD)/unit/%: $(BUILD)/obj/netns-tests/unit/%.o $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(NETNS): $(BUILD)/netns/%: $(BUILD)/obj/netns-tests/netns/%.o $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
-$(UNITS) $(NETNS): LDLIBS += -lcmocka
-$(BUILD)/ixy-softnic $(UNITS) $(NETNS): LDLIBS += -lpcap
-$(PROGRAMS) $(UNITS) $(NETNS) $(TRAFFIC):
+$(VM): $(BUILD)/vm/%: $(BUILD)/obj/netns-tests/vm/%.o $(VM_RIG) $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
+$(UNITS) $(NETNS) $(VM): LDLIBS += -lcmocka
+$(BUILD)/ixy-softnic $(UNITS) $(NETNS) $(VM): LDLIBS += -lpcap
+$(PROGRAMS) $(UNITS) $(NETNS) $(VM) $(TRAFFIC):
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -126,12 +132,26 @@ test-programs: $(UNITS) $(NETNS)
 .PHONY: units
 units: $(UNITS)
 
+##   test-vm     stock drivers on the software NIC, in a stock kernel in QEMU (TESTS="build/vm/test_x ..." for some)
+IMAGE := build/image
+.PHONY: test-vm test-vm-programs
+test-vm: TESTS := $(VM)
+test-vm:
+	@contrib/install-deps.sh build test vm
+	@$(MAKE) all test-vm-programs $(IMAGE)/initrd.gz
+	$(GIVE_BACK)
+	@IXY_VM=$(abspath $(IMAGE)) $(TEST_ENV) netns-tests/run-tests.sh $(TESTS)
+test-vm-programs: $(VM)
+$(IMAGE)/initrd.gz: netns-tests/vm/image.sh netns-tests/vm/init
+	@echo "  IMAGE   $(@D)"
+	$(Q)netns-tests/vm/image.sh $(@D)
+
 ##   lint        formatting, static analysis, shell scripts, man pages
 SOURCES := $(wildcard driver/*.[ch] driver/*/*.[ch] bridge/*.[ch] netns-tests/*/*.[ch] contrib/*/*.[ch])
-SCRIPTS := .ci/run $(wildcard contrib/*.sh contrib/*/*.sh contrib/completions/* netns-tests/*.sh)
+SCRIPTS := .ci/run $(wildcard contrib/*.sh contrib/*/*.sh contrib/completions/* netns-tests/*.sh netns-tests/vm/*.sh netns-tests/vm/init)
 MAN     := $(wildcard contrib/man/*.[1-9])
 # Not the tests: cmocka's assertions look to the analyzer as if they returned.
-TIDY    := $(patsubst %.c,$(BUILD)/tidy/%,$(filter-out netns-tests/unit/% netns-tests/netns/%,$(filter %.c,$(SOURCES))))
+TIDY    := $(patsubst %.c,$(BUILD)/tidy/%,$(filter-out netns-tests/unit/% netns-tests/netns/% netns-tests/vm/%,$(filter %.c,$(SOURCES))))
 .PHONY: lint lint-run
 lint:
 	@contrib/install-deps.sh lint

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Install what this project needs, by apt, and only what is missing.
 #
-#	install-deps.sh [-n] PURPOSE...		PURPOSE: build test lint bench
+#	install-deps.sh [-n] PURPOSE...		PURPOSE: build test vm lint bench
 #	-n	install nothing; exit 1 if something is missing
 #
 # Silent, and without calling apt, when everything is there. A purpose that needs more than a Debian package
@@ -14,6 +14,9 @@ build="make gcc libc6-dev pkg-config libev-dev libnl-3-dev libnl-route-3-dev lib
 # The demo and the tests talk to the daemon with the tools that a user has.
 test="$build libcmocka-dev iproute2 iputils-ping iperf3 ethtool tcpdump procps jq socat util-linux"
 
+# A stock kernel, which is fetched but not installed, in QEMU.
+vm="$test qemu-system-x86 busybox-static kmod cpio gzip"
+
 lint="$build libcmocka-dev clang clang-format clang-tidy shellcheck mandoc"
 
 # dpdk-testpmd, the peer, lives in dpdk-dev; it loads its drivers when it starts.
@@ -22,7 +25,7 @@ bench="$build iproute2 iperf3 ethtool procps jq util-linux
 
 usage()
 {
-	echo "usage: $0 [-n] build|test|lint|bench ..." >&2
+	echo "usage: $0 [-n] build|test|vm|lint|bench ..." >&2
 	exit 2
 }
 
@@ -38,6 +41,7 @@ for purpose; do
 	case $purpose in
 	build) wanted="$wanted $build" ;;
 	test) wanted="$wanted $test" ;;
+	vm) wanted="$wanted $vm" ;;
 	lint) wanted="$wanted $lint" ;;
 	bench) wanted="$wanted $bench" ;;
 	*) usage ;;

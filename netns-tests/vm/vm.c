@@ -1,0 +1,314 @@
+/*
+ * The rig of the VM tests: QEMU's life, and the conversation with the guest.
+ *
+ * QEMU emulates the processor (TCG): test machines rarely let a guest use theirs. One thread for all virtual
+ * processors, because with more QEMU drops accesses to the NIC that meet ("Blocked re-entrant IO").
+ */
+#include "vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define TEST_SECONDS  120 /* a test that takes longer hangs */
+#define BOOT_SECONDS  60
+#define SCRIPT_MAX    16384
+#define OUTPUT_MAX    (4u << 20)
+#define GRACE_SECONDS 15 /* for the guest to report a script that was killed */
+
+/* --- bytes to and from the guest -------------------------------------------------------------------------- */
+
+static void encode_base64(const char *text, char *out)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	size_t size = strlen(text);
+
+	for (size_t i = 0; i < size; i += 3) {
+		size_t n = size - i < 3 ? size - i : 3;
+		uint32_t bits = 0;
+
+		for (size_t k = 0; k < 3; k++)
+			bits = bits << 8 | (k < n ? (uint8_t)text[i + k] : 0);
+		for (size_t k = 0; k < 4; k++)
+			*out++ = k <= n ? digits[bits >> (18 - 6 * k) & 63] : '=';
+	}
+	*out = 0;
+}
+
+/* The guest no longer answers: no later test need wait for it. */
+static void lose_guest(struct vm *vm)
+{
+	if (vm->agent >= 0)
+		close(vm->agent);
+	vm->agent = -1;
+}
+
+/* Read exactly size bytes. False: the deadline has passed, or the guest is gone. */
+static bool read_exactly(struct vm *vm, char *data, size_t size, int64_t deadline)
+{
+	while (size) {
+		struct pollfd p = {.fd = vm->agent, .events = POLLIN};
+		int64_t left = deadline - now_ms();
+		ssize_t n;
+
+		if (left <= 0 || poll(&p, 1, (int)left) <= 0)
+			return false;
+		n = read(vm->agent, data, size);
+		if (n <= 0)
+			return false;
+		data += n;
+		size -= (size_t)n;
+	}
+	return true;
+}
+
+static bool read_line(struct vm *vm, char *line, size_t room, int64_t deadline)
+{
+	for (size_t i = 0; i < room; i++) {
+		if (!read_exactly(vm, &line[i], 1, deadline))
+			return false;
+		if (line[i] == '\n') {
+			line[i] = 0;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool write_all(int fd, const char *data, size_t size)
+{
+	while (size) {
+		ssize_t n = write(fd, data, size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		data += n;
+		size -= (size_t)n;
+	}
+	return true;
+}
+
+/* --- scripts ---------------------------------------------------------------------------------------------- */
+
+static int run(struct vm *vm, unsigned seconds, const char *script)
+{
+	static char line[SCRIPT_MAX * 4 / 3 + 8];
+	char bounded[SCRIPT_MAX], answer[64];
+	int64_t deadline = now_ms() + 1000 * (int64_t)(seconds + GRACE_SECONDS) * slow_factor();
+	int status;
+	unsigned size;
+
+	if (vm->agent < 0)
+		fail_msg("the guest is gone");
+	free(vm->output);
+	vm->output = NULL;
+	/* The shell's own process group dies as a whole; the quoted here-document leaves the script as it is. */
+	if ((size_t)snprintf(bounded, sizeof(bounded),
+		    "cat >/run/body <<'END OF SCRIPT'\n%s\nEND OF SCRIPT\nexec timeout -k 5 %u sh "
+		    "/run/body\n",
+		    script, seconds * slow_factor()) >= sizeof(bounded))
+		fail_msg("the script is too long");
+	encode_base64(bounded, line);
+	strcat(line, "\n");
+	if (!write_all(vm->agent, line, strlen(line)) || !read_line(vm, answer, sizeof(answer), deadline) ||
+		sscanf(answer, "%d %u", &status, &size) != 2 || size > OUTPUT_MAX) {
+		lose_guest(vm);
+		fail_msg("the guest does not answer; its console:\n%s", vm_console(vm));
+	}
+	vm->output = calloc(1, (size_t)size + 1);
+	assert_non_null(vm->output);
+	if (!read_exactly(vm, vm->output, size, deadline)) {
+		lose_guest(vm);
+		fail_msg("the guest's answer is cut off; its console:\n%s", vm_console(vm));
+	}
+	return status == 124 || status == 137 ? STATUS_TIMEOUT : status;
+}
+
+#define FORMAT_SCRIPT(script, format)                             \
+	char script[SCRIPT_MAX - 256];                            \
+	do {                                                      \
+		va_list args_;                                    \
+		va_start(args_, format);                          \
+		vsnprintf(script, sizeof(script), format, args_); \
+		va_end(args_);                                    \
+	} while (0)
+
+int vm_run(struct vm *vm, unsigned seconds, const char *format, ...)
+{
+	FORMAT_SCRIPT(script, format);
+	return run(vm, seconds, script);
+}
+
+static void must_succeed(struct vm *vm, const char *script)
+{
+	int status = run(vm, COMMAND_SECONDS, script);
+
+	if (status)
+		fail_msg("guest: `%s` ended with %d:\n%s", script, status, vm->output);
+}
+
+const char *vm_ok(struct vm *vm, const char *format, ...)
+{
+	FORMAT_SCRIPT(script, format);
+	must_succeed(vm, script);
+	return vm->output;
+}
+
+uint64_t vm_number(struct vm *vm, const char *format, ...)
+{
+	char *end;
+	uint64_t value;
+
+	FORMAT_SCRIPT(script, format);
+	must_succeed(vm, script);
+	value = strtoull(vm->output, &end, 10);
+	if (end == vm->output || (*end && *end != '\n'))
+		fail_msg("guest: `%s` printed no number but: %s", script, vm->output);
+	return value;
+}
+
+/* --- the guest's life --------------------------------------------------------------------------------------- */
+
+const char *vm_console(struct vm *vm)
+{
+	return vm->qemu ? process_stdout(vm->qemu) : "";
+}
+
+/* A path in the test's folder; constant string until the next call with the same name's slot. */
+static const char *socket_path(char path[96], const char *name)
+{
+	snprintf(path, 96, "%s/%s", commands_folder(), name);
+	return path;
+}
+
+/* One end of a socket pair for a process that is about to start: inherited by that one and no other. */
+static void let_inherit(int fd, bool inherit)
+{
+	fcntl(fd, F_SETFD, inherit ? 0 : FD_CLOEXEC);
+}
+
+static void start_programs(struct vm *vm)
+{
+	const char *image = getenv("IXY_VM");
+	char qtest[96], agent[96], port[256];
+	int pair[2];
+
+	if (!image)
+		fail_msg("IXY_VM does not name the folder of the guest's kernel: make test-vm");
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	socket_path(qtest, "qtest");
+	socket_path(agent, "agent");
+	snprintf(port, sizeof(port), "--mac 02:82:59:90:00:01 qemu:%d,qtest=%s=dev:d0", pair[0], qtest);
+	let_inherit(pair[0], true);
+	rig_start_softnic(vm->rig, port);
+	close(pair[0]);
+
+	let_inherit(pair[1], true);
+	vm->qemu = process_start("qemu", NULL,
+		"exec qemu-system-x86_64 -M q35,memory-backend=ram -accel tcg,thread=single -cpu max -smp 2 "
+		"-m 1G "
+		"-object memory-backend-memfd,id=ram,size=1G,share=on "
+		"-nographic -nodefaults -no-reboot -serial stdio "
+		"-qtest unix:%s,server=on,wait=off -qtest-log none "
+		"-device x-pci-proxy-dev,id=nic0,fd=%d,addr=04.0 "
+		"-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap "
+		"-chardev socket,id=agent,path=%s,server=on,wait=off "
+		"-device virtio-serial-pci -device virtserialport,chardev=agent,name=agent "
+		"-kernel %s/vmlinuz -initrd %s/initrd.gz -append 'console=ttyS0 panic=-1 quiet'",
+		qtest, pair[1], agent, image, image);
+	close(pair[1]);
+}
+
+static int connect_agent(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char path[96];
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(address.sun_path, socket_path(path, "agent"));
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static void await_guest(struct vm *vm)
+{
+	char line[16];
+
+	if (!wait_for(BOOT_SECONDS, (vm->agent = connect_agent()) >= 0 || !process_running(vm->qemu)) ||
+		vm->agent < 0)
+		fail_msg("QEMU does not start:\n%s", process_stderr(vm->qemu));
+	if (!write_all(vm->agent, "hello\n", 6) ||
+		!read_line(vm, line, sizeof(line), now_ms() + BOOT_SECONDS * 1000 * (int64_t)slow_factor()) ||
+		strcmp(line, "hello") != 0)
+		fail_msg("the guest does not boot; its console:\n%s\n%s", vm_console(vm),
+			process_stderr(vm->qemu));
+}
+
+int vm_boot(void **state)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+	void *rig = NULL;
+
+	assert_non_null(vm);
+	vm->agent = -1;
+	assert_int_equal(rig_setup(&rig), 0);
+	vm->rig = rig;
+	*state = vm;
+	start_programs(vm);
+	await_guest(vm);
+	return 0;
+}
+
+void vm_finish(struct vm *vm)
+{
+	int status;
+
+	if (vm->agent < 0)
+		fail_msg("the guest is gone");
+	lose_guest(vm); /* that is what it switches off at */
+	status = process_wait(vm->qemu, 20);
+	if (status)
+		fail_msg("QEMU ended with %d:\n%s", status, process_stderr(vm->qemu));
+	if (strstr(process_stderr(vm->qemu), "Blocked re-entrant IO"))
+		fail_msg("QEMU dropped accesses to the NIC:\n%s", process_stderr(vm->qemu));
+	status = process_wait(vm->rig->softnic, 10);
+	process_assert_sane(vm->rig->softnic);
+	if (status)
+		fail_msg("ixy-softnic ended with %d:\n%s", status, process_stderr(vm->rig->softnic));
+}
+
+int vm_test_begin(void **state)
+{
+	(void)state;
+	alarm(TEST_SECONDS * slow_factor());
+	return 0;
+}
+
+int vm_test_end(void **state)
+{
+	(void)state;
+	alarm(0);
+	return 0;
+}
+
+int vm_group_end(void **state)
+{
+	struct vm *vm = *state;
+
+	if (vm) {
+		lose_guest(vm);
+		void *rig = vm->rig;
+		rig_teardown(&rig);
+		free(vm->output);
+		free(vm);
+	}
+	return rig_end(NULL);
+}

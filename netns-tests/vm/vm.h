@@ -1,0 +1,58 @@
+/*
+ * The rig of the VM tests: a guest with a stock kernel, and the software NIC on its PCI bus.
+ *
+ *	namespace peer                    namespace host          QEMU
+ *	p0  ================ veth ======  d0 -- ixy-softnic -- PCI 0000:00:04.0
+ *	10.X.Y.1, fdXX::1                 no address           the driver under test, 10.X.Y.2, fdXX::2
+ *
+ * The namespaces, the cable and the commands are those of the namespace tests (rig.h); "host" is the guest here.
+ * The guest has the host's userspace, read-only below a layer of memory, and its own stock kernel with all its
+ * modules. The test sends it shell scripts and gets back what they print and how they end.
+ *
+ * One guest serves all tests of a program: VM_TEST()s share it, and each must leave it as it found it.
+ */
+#ifndef VM_VM_H
+#define VM_VM_H
+
+#include "netns-tests/netns/rig.h"
+
+#define VM_NIC "0000:00:04.0"
+
+struct vm {
+	struct rig *rig; /* the namespaces, and the software NIC's control socket */
+	struct process *qemu;
+	int agent;    /* the guest's side: scripts in, answers out; -1: the guest is gone */
+	char *output; /* of the last script */
+};
+
+/* main() of a test program; softnic: options of ixy-softnic. */
+#define VM_TEST(name) cmocka_unit_test_setup_teardown(name, vm_test_begin, vm_test_end)
+#define vm_main(subject, tests, up) \
+	(rig_begin() ? cmocka_run_group_tests_name(subject, tests, up, vm_group_end) : EXIT_FAILURE)
+int vm_test_begin(void **state);
+int vm_test_end(void **state);
+int vm_group_end(void **state);
+
+/*
+ * Boot a guest with the software NIC in it; returns when the guest takes scripts. *state gets the struct vm.
+ * As a group's setup: 0, or -1 with the guest's console on stderr.
+ */
+int vm_boot(void **state);
+
+/*
+ * Run a shell script in the guest. Returns its exit status, or STATUS_TIMEOUT after so many seconds (then it has
+ * been killed, and its children). What it printed, stdout and stderr together, is in vm->output.
+ */
+int vm_run(struct vm *vm, unsigned seconds, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* It must succeed within COMMAND_SECONDS, or the test fails with what it printed. Returns vm->output. */
+const char *vm_ok(struct vm *vm, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* It must succeed and print a decimal number, which is returned. */
+uint64_t vm_number(struct vm *vm, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* What the guest's console shows: the kernel's messages while booting, or a panic. */
+const char *vm_console(struct vm *vm);
+
+/* Switch the guest off and assert that all has ended in order: QEMU, and the software NIC with no violation. */
+void vm_finish(struct vm *vm);
+
+#endif
