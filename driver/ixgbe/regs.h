@@ -273,6 +273,7 @@
 #define   RTTDCS_ARBDIS  BIT(6)
 #define RTTDQSEL         0x04904
 #define RTTDT1C          0x04908
+#define RTTBCNRC         0x04984 /* rate limiter of the queue that RTTDQSEL names */
 #define RTTPCS           0x0CD00
 #define RTTUP2TC         0x0C800
 #define TXPBSIZE(n)      (0x0CC00 + 4 * (n)) /* n 0..7; bits 19:10, KiB */

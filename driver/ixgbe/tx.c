@@ -260,6 +260,10 @@ void ixgbe_tx_setup(struct ixgbe_device *dev)
 		reg_write(dev, TXPBTHRESH(i), 0);
 	}
 	reg_write(dev, MTQC, 0); /* one traffic class, no virtualisation */
+	for (unsigned i = 0; i < dev->ixy.tx_queues; i++) {
+		reg_write(dev, RTTDQSEL, i);
+		reg_write(dev, RTTBCNRC, 0); /* no rate limit, whatever a driver before us has set */
+	}
 	reg_clear(dev, RTTDCS, RTTDCS_ARBDIS);
 
 	/* TSO: FIN and PSH belong to the last segment only, CWR to the first (8.2.3.9.3, .4). */
