@@ -306,6 +306,7 @@ static void lost(struct dev *dev)
 	ev_io_stop(dev->loop, &dev->rx_watcher);
 	ev_io_stop(dev->loop, &dev->link_watcher);
 	tx_drop_rest(dev);
+	dev->wire.tx_pending = false; /* or the loop would never sleep again */
 	set_carrier(dev, false);
 }
 
