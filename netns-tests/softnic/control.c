@@ -22,6 +22,7 @@
 #define LINE_SIZE    256
 #define WORDS_MAX    5
 #define ACCEPT_RETRY 0.25 /* seconds, when descriptors or memory ran out */
+#define STEPS_A_TURN 16   /* lines and reads of one client, then frames get their turn */
 
 /* --- commands -------------------------------------------------------------------------------------------------- */
 
@@ -301,15 +302,16 @@ static void on_client(struct ev_loop *loop, struct ev_io *watcher, int events)
 	(void)events;
 	struct client *client = watcher->data;
 	int state = send_out(client);
-	while (state > 0) {
+	for (unsigned i = 0; state > 0 && i < STEPS_A_TURN; i++) {
 		state = execute_line(client) ? send_out(client) : receive(client);
 		if (state > 0 && !client->out && client->in_size == 0)
 			break; /* the next command may wait for the loop's next round */
 	}
+	/* A line that is in already makes nothing readable: come back as soon as there is room for its reply. */
 	if (state < 0)
 		hang_up(client);
 	else
-		watch(client, client->out ? EV_WRITE : EV_READ);
+		watch(client, client->out || memchr(client->in, '\n', client->in_size) ? EV_WRITE : EV_READ);
 }
 
 static void on_accept(struct ev_loop *loop, struct ev_io *watcher, int events)

@@ -269,6 +269,31 @@ static void a_client_that_does_not_read_blocks_itself_only(void **state)
 	close(other);
 }
 
+/* Its commands are all executed, but not all in one turn: frames have to move meanwhile. */
+static void a_client_that_sends_a_thousand_lines_does_not_hold_the_loop(void **state)
+{
+	struct rig *rig = *state;
+	char lines[1000 * 5], heard[64];
+	size_t answers = 0;
+	unsigned turns = 0;
+	int fd = connect_client(rig);
+	for (unsigned i = 0; i < 1000; i++)
+		memcpy(lines + i * 5, "nope\n", 5);
+	step(rig);
+	assert_int_equal(send(fd, lines, sizeof lines, MSG_NOSIGNAL), sizeof lines);
+	for (; answers < 1000 && turns < 10000; turns++) {
+		ssize_t n;
+		ev_run(rig->loop, EVRUN_NOWAIT);
+		while ((n = recv(fd, heard, sizeof heard, MSG_DONTWAIT)) > 0)
+			for (ssize_t i = 0; i < n; i++)
+				answers += heard[i] == '\n';
+	}
+	assert_int_equal(answers, 1000);
+	assert_true(turns > 20);
+	close(fd);
+	step(rig);
+}
+
 static void too_many_clients_are_turned_away(void **state)
 {
 	struct rig *rig = *state;
@@ -354,6 +379,7 @@ int main(void)
 		TEST(commands_may_come_in_pieces_and_in_one_piece),
 		TEST(an_endless_line_ends_the_connection),
 		TEST(a_client_that_does_not_read_blocks_itself_only),
+		TEST(a_client_that_sends_a_thousand_lines_does_not_hold_the_loop),
 		TEST(too_many_clients_are_turned_away),
 		TEST(zero_bytes_do_no_harm),
 		TEST(unfit_ports_are_refused),
