@@ -108,6 +108,7 @@ until_true()
 
 start_daemon()
 {
+	: >"$dir/log" # before the fork, or the line of the run before would be found
 	setsid ip netns exec "$here" "$build/ixy-tapd" "$@" soft:wire0 ixy0 >"$dir/out" 2>"$dir/log" &
 	daemon=$!
 	until_true 10 grep -q 'ready on' "$dir/log" || return
@@ -136,6 +137,7 @@ start_testpmd()
 {
 	mkfifo "$dir/stdin"
 	exec 9<>"$dir/stdin"
+	: >"$dir/out"
 	rm "$dir/stdin"
 	setsid ip netns exec "$here" dpdk-testpmd -l 0,1 --no-huge -m 512 --no-pci --no-telemetry \
 		--file-prefix="ixybench$$" --vdev=net_af_packet0,iface=wire0 --vdev=net_tap0,iface=ixy0 -- \
