@@ -300,6 +300,9 @@ static void on_accept(struct ev_loop *loop, struct ev_io *watcher, int events)
 		ev_timer_again(loop, &server->accept_retry);
 		return;
 	}
+	/* The last one may have ended just before: the two events come in any order. */
+	if (server->fd >= 0)
+		on_socket(loop, &server->watcher, EV_READ);
 	if (server->fd >= 0) {
 		softnic_error("%s: a second client was refused: one at a time", server->name);
 		close(fd);

@@ -1255,6 +1255,24 @@ static void clients_come_one_after_the_other(void **state)
 	}
 }
 
+/* Killed and started again while this process was not scheduled: both news come at once. */
+static void a_client_may_follow_before_the_end_of_the_last_was_noticed(void **state)
+{
+	struct rig *rig = *state;
+	for (unsigned i = 0; i < 5; i++) {
+		rig->client = connect_client();
+		step(rig);
+		negotiate(rig, OUR_JSON);
+		close(rig->client);
+		rig->client = connect_client();
+		step(rig);
+		negotiate(rig, OUR_JSON);
+		close(rig->client);
+		rig->client = -1;
+		step(rig);
+	}
+}
+
 static void a_second_client_is_turned_away(void **state)
 {
 	struct rig *rig = *state;
@@ -1398,6 +1416,7 @@ int main(void)
 		NEGOTIATED(a_client_that_does_not_read_is_not_waited_for),
 		NEGOTIATED(messages_of_noise_are_answered),
 		LISTENING(clients_come_one_after_the_other),
+		LISTENING(a_client_may_follow_before_the_end_of_the_last_was_noticed),
 		LISTENING(a_second_client_is_turned_away),
 		LISTENING(a_port_survives_a_client_that_speaks_another_language),
 		LISTENING(a_live_socket_is_not_taken_over),
