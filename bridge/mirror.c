@@ -148,31 +148,40 @@ static void follow_multicast(struct mirror *m)
 
 static int watch_interface(struct mirror *m, const char *name, int netns);
 
-/* The interface is not where it was. Find out where it went; true if the mirror is there now. */
-static bool move_along(struct mirror *m)
+/*
+ * Watch the interface under the name and in the namespace that the tap knows it by. -ENODEV: it has been deleted.
+ */
+static int find_and_watch(struct mirror *m)
 {
 	char name[16];
 	int netns = tap_find(m->config.tap, name);
 	int rc;
 
-	if (netns == -ENODEV) {
+	if (netns < 0)
+		return netns;
+	ev_io_stop(m->config.loop, &m->event_io);
+	interface_close(m->interface);
+	m->interface = NULL;
+	rc = watch_interface(m, name, netns);
+	close(netns);
+	return rc == -ENODEV ? -EAGAIN : rc; /* away again meanwhile, which is not deleted */
+}
+
+/* The interface is not where it was. Find out where it went; true if the mirror is there now. */
+static bool move_along(struct mirror *m)
+{
+	int rc = find_and_watch(m);
+
+	if (rc == -ENODEV) {
 		log_error("%s: the interface has been deleted", m->state.name);
 		return false;
-	}
-	rc = netns;
-	if (netns >= 0) {
-		ev_io_stop(m->config.loop, &m->event_io);
-		interface_close(m->interface);
-		m->interface = NULL;
-		rc = watch_interface(m, name, netns);
-		close(netns);
 	}
 	if (rc < 0) {
 		log_error("%s: the interface has moved where it cannot be followed: %s: use --netns",
 			m->state.name, strerror(-rc));
 		return false;
 	}
-	log_info("%s: the interface has moved to another network namespace", name);
+	log_info("%s: the interface has moved to another network namespace", m->state.name);
 	/* The move took the interface down and may have lost what ethtool shows. */
 	m->link = (struct ixy_link){0};
 	mirror_link(m);
@@ -235,7 +244,8 @@ void mirror_link(struct mirror *m)
 	struct ixy_link link = ixy_link_get(m->config.dev);
 	int rc;
 
-	if (link.up == m->link.up && link.speed == m->link.speed)
+	/* No interface: it was lost on a move, and the loop is about to end. */
+	if (!m->interface || (link.up == m->link.up && link.speed == m->link.speed))
 		return;
 	m->link = link;
 	/* The speed before the carrier: who looks on carrier-up sees it. It is only told, so no failure. */
@@ -309,8 +319,14 @@ int mirror_start(const struct mirror_config *config, struct mirror **result)
 	m->config = *config;
 	m->up = true; /* as ixy_open() leaves the device */
 	rc = watch_interface(m, config->ifname, config->netns);
+	/* The interface has been there for all to see since the tap was opened. Somebody may have been quick. */
+	if (rc == -ENODEV)
+		rc = find_and_watch(m);
 	if (rc < 0) {
-		log_error("%s: cannot watch the interface: %s", config->ifname, strerror(-rc));
+		if (rc == -ENODEV)
+			log_error("%s: the interface has been deleted", config->ifname);
+		else
+			log_error("%s: cannot watch the interface: %s", config->ifname, strerror(-rc));
 		rc = EXIT_FAILURE;
 		goto fail;
 	}

@@ -252,6 +252,30 @@ static void a_move_to_another_namespace_is_followed(void **state)
 	assert_true(eventually(f->gone == 1));
 }
 
+/* Between the tap's opening and the mirror's start lies the device's, which takes its time. */
+static void an_interface_that_went_elsewhere_before_the_start_is_found(void **state)
+{
+	struct fixture *f = *state;
+	char name[32];
+
+	assert_true(shell("ip link set m0 name m7"));
+	start(f);
+	assert_string_equal(mirror_ifname(f->mirror), "m7");
+	mirror_stop(f->mirror);
+	f->mirror = NULL;
+
+	snprintf(name, sizeof(name), "ixy-unit-%d", getpid());
+	assert_true(shell("ip netns add %s && ip link set m7 netns %s", name, name));
+	start(f);
+	assert_true(shell("ip -n %s link set m7 up mtu 2222", name));
+	assert_true(eventually(fake.dev.mtu == 2222 && fake.up));
+	assert_true(shell("ip -n %s link del m7 && ip netns del %s", name, name));
+	mirror_stop(f->mirror);
+	f->mirror = NULL;
+	assert_int_equal(mirror_start(&f->config, &f->mirror), EXIT_FAILURE);
+	assert_null(f->mirror);
+}
+
 static void a_deleted_interface_is_reported_once(void **state)
 {
 	struct fixture *f = *state;
@@ -295,6 +319,7 @@ int main(void)
 		in_fixture(the_link_shows_as_carrier_and_speed),
 		in_fixture(a_new_name_is_followed),
 		in_fixture(a_move_to_another_namespace_is_followed),
+		in_fixture(an_interface_that_went_elsewhere_before_the_start_is_found),
 		in_fixture(a_deleted_interface_is_reported_once),
 		in_fixture(a_change_that_the_mirror_made_does_not_echo),
 	};
