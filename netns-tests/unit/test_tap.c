@@ -8,9 +8,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/virtio_net.h>
 #include <sysexits.h>
 #include <cmocka.h>
 
+#include "bridge/gro.h"
 #include "bridge/interface.h"
 #include "bridge/log.h"
 #include "bridge/tap.h"
@@ -365,6 +367,223 @@ static void a_deleted_interface_is_told_from_both_directions(void **state)
 	assert_int_equal(kernel_port_recv(f->port, &frame, 1, &f->counters), -EBADFD);
 }
 
+/* --- super-frames -------------------------------------------------------------------------------------- */
+
+#define HEADERS 54 /* Ethernet, IPv4, TCP without options */
+#define MSS     1000
+
+/* A packet socket for IPv4 on t0 that shows and takes offload requests as they are. */
+static int offload_socket(void)
+{
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), on = 1;
+	struct sockaddr_ll address = {
+		.sll_family = AF_PACKET,
+		.sll_protocol = htons(ETH_P_IP),
+		.sll_ifindex = (int)if_nametoindex("t0"),
+	};
+
+	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+/* A TCP frame whose payload counts upwards from `first`; its checksums are what the test is not about. */
+static void fill_tcp(uint8_t *data, size_t payload, uint32_t seq, uint8_t first)
+{
+	static const uint8_t headers[HEADERS] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9, 8, 0,
+		0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 9, 0, 1, 10, 9, 0, 2, 0x10, 0, 0x20, 0, 0, 0,
+		0, 0, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0};
+
+	memcpy(data, headers, HEADERS);
+	data[16] = (uint8_t)((payload + 40) >> 8);
+	data[17] = (uint8_t)(payload + 40);
+	for (int i = 0; i < 4; i++)
+		data[38 + i] = (uint8_t)(seq >> (24 - 8 * i));
+	for (size_t i = 0; i < payload; i++)
+		data[HEADERS + i] = (uint8_t)(first + i);
+}
+
+static void a_coalesced_burst_is_one_packet_to_the_kernel_that_it_could_cut_again(void **state)
+{
+	static const size_t payloads[] = {MSS, MSS, MSS, 300};
+	struct fixture *f = *state;
+	struct pkt_buf *frames[4];
+	uint8_t data[HEADERS + MSS], got[sizeof(struct virtio_net_hdr) + 4 * sizeof(data)];
+	const uint8_t *packet = got + sizeof(struct virtio_net_hdr);
+	struct virtio_net_hdr header;
+	int socket = offload_socket();
+
+	for (unsigned i = 0; i < 4; i++) {
+		fill_tcp(data, payloads[i], i * MSS, (uint8_t)(i * MSS));
+		frames[i] = received(f->pool, data, HEADERS + (uint32_t)payloads[i]);
+		frames[i]->flags = PKT_RX_IP_CSUM_GOOD | PKT_RX_L4_CSUM_GOOD;
+	}
+	assert_int_equal(gro_burst(frames, 4), 1);
+	assert_int_equal(kernel_port_send(f->port, frames, 1, &f->counters), 0);
+
+	assert_true(readable(socket));
+	assert_int_equal(recv(socket, got, sizeof(got), 0), sizeof(header) + HEADERS + 3 * MSS + 300);
+	memcpy(&header, got, sizeof(header));
+	assert_int_equal(header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_F_NEEDS_CSUM);
+	assert_int_equal(header.gso_type, VIRTIO_NET_HDR_GSO_TCPV4);
+	assert_int_equal(header.gso_size, MSS);
+	assert_int_equal(header.csum_start, 34);
+	assert_int_equal(header.csum_offset, 16);
+	assert_int_equal(packet[16] << 8 | packet[17], 40 + 3 * MSS + 300);
+	for (size_t i = 0; i < 3 * MSS + 300; i++)
+		assert_int_equal(packet[HEADERS + i], (uint8_t)i);
+	/* Counted as what came over the wire. */
+	assert_int_equal(f->counters.rx.frames, 4);
+	assert_int_equal(f->counters.rx.bytes, 4 * HEADERS + 3 * MSS + 300);
+	close(socket);
+}
+
+static void a_super_frame_that_the_kernel_refuses_counts_as_its_segments(void **state)
+{
+	static uint8_t data[HEADERS + 3 * MSS];
+	struct fixture *f = *state;
+	struct pkt_buf *frame;
+
+	fill_tcp(data, 3 * MSS, 0, 0);
+	frame = received(f->pool, data, sizeof(data));
+	frame->flags = PKT_TX_TSO4;
+	frame->gso_size = MSS;
+	frame->header_size = HEADERS;
+	frame->csum_start = 60000; /* no such byte: EINVAL */
+	frame->csum_offset = 16;
+	assert_int_equal(kernel_port_send(f->port, &frame, 1, &f->counters), 0);
+	assert_int_equal(f->counters.drops[IXY_DROP_KERNEL_REFUSED], 3);
+	assert_int_equal(f->counters.rx.frames, 0);
+}
+
+/* Send payload bytes of TCP behind this header through the interface, as a program with a packet socket can. */
+static struct pkt_buf *sent_with(
+	struct fixture *f, struct virtio_net_hdr header, size_t payload, uint8_t offset)
+{
+	static uint8_t message[sizeof(header) + HEADERS + 8000];
+	struct pkt_buf *frame = NULL;
+	int socket = offload_socket();
+	size_t size = sizeof(header) + HEADERS + payload;
+
+	memcpy(message, &header, sizeof(header));
+	fill_tcp(message + sizeof(header), payload, 0, 0);
+	message[sizeof(header) + 46] = offset; /* TCP's data offset */
+	assert_int_equal(send(socket, message, size, 0), size);
+	close(socket);
+	assert_true(kernel_port_recv(f->port, &frame, 1, &f->counters) >= 0);
+	return frame;
+}
+
+static void what_the_kernel_leaves_to_the_nic_stands_in_the_frame(void **state)
+{
+	struct fixture *f = *state;
+	struct virtio_net_hdr header = {
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 34, .csum_offset = 16};
+	struct pkt_buf *frame;
+
+	assert_int_equal(tap_set_offload(f->tap, true), 0);
+	frame = sent_with(f, header, 500, 0x50);
+	assert_non_null(frame);
+	assert_int_equal(frame->flags, PKT_TX_L4_CSUM);
+	assert_int_equal(frame->csum_start, 34);
+	assert_int_equal(frame->csum_offset, 16);
+	pkt_buf_free(frame);
+	assert_int_equal(f->counters.tx.frames, 1);
+
+	/* Over four buffers; with twelve bytes of TCP options, which each segment repeats. */
+	header.gso_type = VIRTIO_NET_HDR_GSO_TCPV4 | VIRTIO_NET_HDR_GSO_ECN;
+	header.gso_size = MSS;
+	header.hdr_len = HEADERS + 12;
+	frame = sent_with(f, header, 7012, 0x80);
+	assert_non_null(frame);
+	assert_int_equal(frame->flags, PKT_TX_L4_CSUM | PKT_TX_TSO4);
+	assert_int_equal(frame->csum_start, 34);
+	assert_int_equal(frame->csum_offset, 16);
+	assert_int_equal(frame->gso_size, MSS);
+	assert_int_equal(frame->header_size, HEADERS + 12);
+	assert_int_equal(frame->frame_size, HEADERS + 7012);
+	assert_int_equal(frame->segments, 4);
+	pkt_buf_free(frame);
+	assert_int_equal(f->counters.tx.frames, 1 + 7);
+	assert_int_equal(f->counters.tx.bytes, HEADERS + 500 + 7 * (HEADERS + 12) + 7000);
+}
+
+static void without_offload_the_kernel_does_it_all_itself(void **state)
+{
+	const struct virtio_net_hdr header = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+		.gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+		.gso_size = MSS,
+		.hdr_len = HEADERS,
+		.csum_start = 34,
+		.csum_offset = 16};
+	struct fixture *f = *state;
+	struct pkt_buf *frames[8];
+
+	assert_int_equal(tap_set_offload(f->tap, true), 0);
+	assert_int_equal(tap_set_offload(f->tap, false), 0);
+	/* Nobody can switch on behind our back what the NIC would then have to do. */
+	shell("ethtool -K t0 tx-checksum-ip-generic on tso on >/dev/null 2>&1");
+	frames[0] = sent_with(f, header, 3 * MSS, 0x50);
+	assert_non_null(frames[0]);
+	assert_int_equal(kernel_port_recv(f->port, frames + 1, 7, &f->counters), 2);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(frames[i]->flags, 0);
+		assert_int_equal(frames[i]->frame_size, HEADERS + MSS);
+		pkt_buf_free(frames[i]);
+	}
+	assert_int_equal(f->counters.tx.frames, 3);
+}
+
+/*
+ * Put a message of the test's making where the tap's next frame is read from: 5,000 bytes behind this header. The
+ * descriptor's number stays what it was. (The tap itself goes with it.)
+ */
+static void tap_hands_over(struct kernel_port *port, struct virtio_net_hdr header)
+{
+	static uint8_t message[12 + 5000];
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), 0);
+	memset(message, 0xff,
+		sizeof(message)); /* the longest TCP header there can be, wherever it is looked for */
+	memset(message, 0, 12);
+	memcpy(message, &header, sizeof(header));
+	assert_int_equal(send(pair[1], message, sizeof(message), 0), sizeof(message));
+	assert_int_equal(dup3(pair[0], kernel_port_fd(port), O_CLOEXEC), kernel_port_fd(port));
+	close(pair[0]);
+	close(pair[1]);
+}
+
+/* The kernel checks such headers little. The driver refuses what does not fit; until there nothing may go astray. */
+static void hostile_offload_requests_are_carried_without_harm(void **state)
+{
+	static const uint16_t starts[] = {0, 1, 13, 14, 33, 34, 540, 551, 552, 2047, 2048, 5000, 65535};
+	static const uint16_t sizes[] = {0, 1, 7, 65534, 65535};
+	struct fixture *f = *state;
+
+	assert_int_equal(tap_set_offload(f->tap, true), 0);
+	for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]) * 2; i++) {
+		for (size_t j = 0; j < sizeof(sizes) / sizeof(sizes[0]); j++) {
+			struct virtio_net_hdr header = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+				.gso_type = i % 2 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_NONE,
+				.gso_size = sizes[j],
+				.hdr_len = HEADERS,
+				.csum_start = starts[i / 2],
+				.csum_offset = 16};
+			struct pkt_buf *frame;
+
+			tap_hands_over(f->port, header);
+			assert_int_equal(kernel_port_recv(f->port, &frame, 1, &f->counters), 1);
+			assert_int_equal(frame->flags & PKT_TX_L4_CSUM, PKT_TX_L4_CSUM);
+			assert_int_equal(frame->csum_start, starts[i / 2]);
+			assert_true(frame->header_size <= frame->size + 60u);
+			assert_true(pkt_buf_wire_frames(frame) >= 1);
+			assert_true(pkt_buf_wire_frames(frame) <= frame->frame_size);
+			pkt_buf_free(frame);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -389,6 +608,17 @@ int main(void)
 			an_interface_that_is_down_drops_with_that_reason, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			a_deleted_interface_is_told_from_both_directions, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_coalesced_burst_is_one_packet_to_the_kernel_that_it_could_cut_again, setup,
+			teardown),
+		cmocka_unit_test_setup_teardown(
+			a_super_frame_that_the_kernel_refuses_counts_as_its_segments, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			what_the_kernel_leaves_to_the_nic_stands_in_the_frame, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			without_offload_the_kernel_does_it_all_itself, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			hostile_offload_requests_are_carried_without_harm, setup, teardown),
 	};
 
 	log_set_level(0); /* refusals are expected here */
