@@ -16,6 +16,7 @@
  */
 #include <errno.h>
 #include <ev.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -244,8 +245,10 @@ static int pools_start(struct daemon *d)
 		struct mempool *pool = ixy_mempool_create(d->dev, buffers, size);
 
 		if (!pool) {
+			int rc = -errno;
+
 			log_error("%s: %s", d->options.device, ixy_last_error());
-			return exit_code_of(-errno);
+			return exit_code_of(rc);
 		}
 		d->pools[d->queues] = pool;
 		d->ports[d->queues] = tap_port_bind(d->tap, d->queues, pool, max_frame(d));
@@ -285,8 +288,11 @@ static void reset_device(struct daemon *d)
 
 static void poll_device(struct daemon *d)
 {
-	uint32_t events = ixy_poll_events(d->dev);
+	uint32_t events;
 
+	if (d->device_lost) /* all is said, the loop is about to end */
+		return;
+	events = ixy_poll_events(d->dev);
 	if (events & IXY_EVENT_GONE) {
 		log_error("%s: the device has gone", d->options.device);
 		workers_pause(d->workers, d->worker_count);
@@ -355,7 +361,8 @@ static void on_interface_gone(struct ev_loop *loop, struct ev_async *async, int 
 
 	(void)loop;
 	(void)events;
-	log_error("%s: the interface has been deleted", mirror_ifname(d->mirror));
+	if (d->exit_code == 0) /* else the mirror was quicker, and has said so */
+		log_error("%s: the interface has been deleted", mirror_ifname(d->mirror));
 	end(d, EXIT_FAILURE);
 }
 
@@ -448,8 +455,8 @@ static int make_persistent(struct daemon *d)
 		return 0;
 	rc = tap_persist(d->tap, o->has_owner ? o->owner : (uid_t)-1, o->has_group ? o->group : (gid_t)-1);
 	if (rc < 0) {
-		log_error("%s: cannot make the interface persistent: %s: run as root", o->ifname,
-			strerror(-rc));
+		log_error("%s: cannot make the interface persistent: %s%s", o->ifname, strerror(-rc),
+			rc == -EPERM ? ": run as root" : "");
 		return rc == -EPERM ? EX_NOPERM : EXIT_FAILURE;
 	}
 	return 0;
@@ -494,17 +501,17 @@ static int run(struct daemon *d)
 	if (rc)
 		goto stop_pools;
 	housekeeping_start(d);
-	poll_device(d); /* the link, as it is now that the interface is up or not */
-	rc = start_workers(d);
-	if (rc)
-		goto stop_workers;
-	rc = make_persistent(d);
+	poll_device(d);    /* the link, as it is now that the interface is up or not */
+	rc = d->exit_code; /* interface or NIC may have gone while we came up */
+	if (!rc)
+		rc = start_workers(d);
+	if (!rc)
+		rc = make_persistent(d);
 	if (rc)
 		goto stop_workers;
 
 	ready(d);
-	if (d->exit_code == 0) /* else the interface went while we came up */
-		ev_run(d->loop, 0);
+	ev_run(d->loop, 0);
 	notify("STOPPING=1");
 	rc = d->exit_code;
 
@@ -530,6 +537,23 @@ stop_signals:
 	return rc;
 }
 
+/*
+ * Whoever closed one of these for us would else find log lines and counters in the tap, or in the device's socket,
+ * which get the lowest free descriptors.
+ */
+static bool open_standard_fds(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
 static void library_log(enum ixy_log_level level, const char *text)
 {
 	log_print(level, "%s", text);
@@ -539,8 +563,11 @@ int main(int argc, char *argv[])
 {
 	static struct daemon d;
 	char error[256];
-	int rc = options_parse(argc, argv, &d.options, error, sizeof(error));
+	int rc;
 
+	if (!open_standard_fds())
+		return EXIT_FAILURE; /* and nobody to tell: no /dev/null, or no descriptors at all */
+	rc = options_parse(argc, argv, &d.options, error, sizeof(error));
 	if (rc) {
 		log_error("%s", error);
 		return rc;

@@ -1,11 +1,13 @@
 /* ixy-softnic: options, signals, and the account at the end. */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "control.h"
 #include "log.h"
@@ -163,7 +165,6 @@ static int run(const struct options *options, int count, char **specs)
 		softnic_error("cannot start the event loop: %s", strerror(errno));
 		return EXIT_FAILURE;
 	}
-	signal(SIGPIPE, SIG_IGN); /* a client's "eventfd" may be a pipe that nobody reads */
 	ev_signal_init(&terminate, on_signal, SIGTERM);
 	ev_signal_init(&interrupt, on_signal, SIGINT);
 	terminate.data = interrupt.data = &ports;
@@ -199,10 +200,27 @@ close_ports:
 	return code;
 }
 
+/* Whoever closed one of these for us would else find our messages in a socket, which gets the lowest free number. */
+static bool open_standard_fds(void)
+{
+	int fd;
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	struct options options = {.log_level = LOG_LEVEL_INFO};
 	int code;
+	if (!open_standard_fds())
+		return EXIT_FAILURE; /* and nobody to tell */
+	signal(SIGPIPE,
+		SIG_IGN); /* a client's "eventfd" may be a pipe that nobody reads; who asks may hang up */
 	if (argc > 1 && strcmp(argv[1], "ctl") == 0) {
 		if (argc > 3)
 			return control_client(argv[2], argc - 3, argv + 3);
