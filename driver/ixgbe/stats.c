@@ -129,16 +129,18 @@ static bool rx_hung(struct ixgbe_device *dev, unsigned queue, bool dropped_befor
 {
 	struct ixgbe_rx_queue *q = &dev->rx[queue];
 	uint64_t frames = __atomic_load_n(&q->stats.rx_frames, __ATOMIC_RELAXED);
-	bool stuck = false;
 
-	if ((dropped_before_queues || q->drops != q->seen_drops) && frames == q->seen_frames) {
+	/* A time in which nothing was to be received says nothing: on a quiet wire the next frame may be a second off. */
+	if (frames != q->seen_frames) {
+		q->suspicious = 0;
+	} else if (dropped_before_queues || q->drops != q->seen_drops) {
 		uint32_t head = reg_read(dev, RDH(queue));
+		bool stuck = head == q->seen_head && head != reg_read(dev, RDT(queue));
 
-		stuck = head == q->seen_head && head != reg_read(dev, RDT(queue));
 		q->seen_head = head;
+		q->suspicious = stuck ? q->suspicious + 1 : 0;
 	}
 	q->seen_drops = q->drops;
-	q->suspicious = stuck ? q->suspicious + 1 : 0;
 	return q->suspicious >= HANG_CHECKS;
 }
 
