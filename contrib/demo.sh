@@ -11,7 +11,7 @@
 # that this script started are ended, by pid. KEEP=1 leaves it all running; `demo.sh end` ends that.
 
 set -u
-build=${IXY_BUILD:-build}
+build=$(realpath -m "${IXY_BUILD:-build}")
 base=/run/ixy-demo
 
 # --- what is shown -----------------------------------------------------------------------------------------
@@ -167,9 +167,11 @@ ip -n "$peer" addr add fd82:599::2/64 dev eth0
 
 section "Start it: one command, device and interface name"
 say "With an 82599 in a slot the device would be its PCI address: ixy-tapd 0000:03:00.0 ixy0"
-printf '%s$ %sixy-tapd soft:wire0 ixy0 &\n' "$bold" "$off"
+say "control=nic gives the software NIC a control socket, for what comes at the end."
+printf '%s$ %sixy-tapd soft:wire0,control=nic ixy0 &\n' "$bold" "$off"
+cd "$dir" || exit 1
 # A session of its own: Ctrl-C comes here first, and what is kept outlives the terminal.
-setsid ip netns exec "$here" "$build/ixy-tapd" "soft:wire0,control=$control" ixy0 >"$dir/tapd.out" 2>"$dir/tapd.log" &
+setsid ip netns exec "$here" "$build/ixy-tapd" soft:wire0,control=nic ixy0 >tapd.out 2>tapd.log &
 daemon=$!
 echo $daemon >"$dir/tapd.pid"
 ready()
@@ -178,8 +180,7 @@ ready()
 }
 within 10 ready
 grep -q 'ready on' "$dir/tapd.log" || die "ixy-tapd did not start:"
-without_path="s|,control=$control||; s/^/  /"
-sed "$without_path" "$dir/tapd.log"
+sed 's/^/  /' "$dir/tapd.log"
 
 section "It is an interface like any other"
 check "give it an address" show "$here" ip address add 10.82.59.1/24 dev ixy0
@@ -226,9 +227,9 @@ hide=$rates \
 	check "TCP from the peer" show "$here" iperf3 -c 10.82.59.2 -t 3 -i 0 --reverse
 
 section "Pull the cable"
-say "ixy-softnic has a control socket, and on it a hand that pulls cables and breaks things."
+say "The software NIC does what it is told: pull cables, or break things (ixy-softnic ctl nic faults)."
 printf '%s$ %sixy-softnic ctl nic link 0 out\n' "$bold" "$off"
-"$build/ixy-softnic" ctl "$control" link 0 out >"$dir/ctl.log" 2>&1 || check "$(cat "$dir/ctl.log")" false
+"$build/ixy-softnic" ctl nic link 0 out >"$dir/ctl.log" 2>&1 || check "$(cat "$dir/ctl.log")" false
 no_carrier()
 {
 	ip -n "$here" -o link show ixy0 | grep -q NO-CARRIER
@@ -240,7 +241,7 @@ hide='^PING|^---' show "$here" ping -c 1 -W 1 10.82.59.2
 
 section "Plug it in again"
 printf '%s$ %sixy-softnic ctl nic link 0 in\n' "$bold" "$off"
-"$build/ixy-softnic" ctl "$control" link 0 in >"$dir/ctl.log" 2>&1 || check "$(cat "$dir/ctl.log")" false
+"$build/ixy-softnic" ctl nic link 0 in >"$dir/ctl.log" 2>&1 || check "$(cat "$dir/ctl.log")" false
 within 10 carrier
 check "carrier is back" carrier
 show "$here" ip -brief link show dev ixy0
@@ -267,7 +268,7 @@ within 5 test ! -e "/proc/$daemon"
 wait "$daemon"
 status=$?
 check "an orderly end (exit status $status)" test $status -eq 0
-sed "$without_path" "$dir/tapd.out"
+sed 's/^/  /' "$dir/tapd.out"
 sed -n '/violation/s/^/  /p' "$dir/tapd.log"
 say
 if [ $failures -gt 0 ]; then
