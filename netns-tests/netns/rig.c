@@ -397,6 +397,15 @@ void rig_finish_softnic(struct rig *rig)
 		fail_msg("ixy-softnic ended with %d:\n%s", status, process_stderr(rig->softnic));
 }
 
+/* The software NIC that ixy-tapd started itself: its end is the daemon's business, its last words are ours. */
+static void assert_account(struct process *tapd)
+{
+	const char *text = process_stderr(tapd);
+
+	if (!strstr(text, "ixy-softnic: port 0:") || strstr(text, "violation"))
+		fail_msg("ixy-softnic's account is missing or bad:\n%s", text);
+}
+
 void rig_finish(struct rig *rig)
 {
 	uint64_t violations = rig_violations(rig, 0);
@@ -406,5 +415,7 @@ void rig_finish(struct rig *rig)
 	tapd_assert_conserved(rig->tapd, rig_nic(rig, "tx_dropped"));
 	tapd_assert_stops(rig->tapd);
 	assert_false(link_exists(rig->host, "ixy0"));
+	if (!rig->softnic)
+		assert_account(rig->tapd);
 	rig_finish_softnic(rig);
 }

@@ -143,6 +143,12 @@ static void a_device_that_is_not_there_is_refused(void **state)
 	char path[100], arguments[256];
 
 	assert_refused(rig, EXIT_CONFIG, "nonsense|soft:IFNAME", "nonsense ixy0");
+	assert_refused(rig, EXIT_CONFIG, "0000:00:00", "0000:00:00 ixy0");
+	assert_refused(rig, EXIT_CONFIG, "soft:|name", "soft: ixy0");
+	assert_refused(rig, EXIT_CONFIG, "soft:d0,speed=1|control=", "soft:d0,speed=1 ixy0");
+	assert_refused(rig, EXIT_CONFIG, "vfio-user:|path", "vfio-user: ixy0");
+	assert_refused(rig, EXIT_UNAVAILABLE, "/no/such/folder/control",
+		"soft:d0,control=/no/such/folder/control ixy0");
 	assert_refused(rig, EXIT_UNAVAILABLE, "0000:ff:1f.7", "0000:ff:1f.7 ixy0");
 	assert_refused(rig, EXIT_UNAVAILABLE, "/no/such/socket", "vfio-user:/no/such/socket ixy0");
 

@@ -4,8 +4,9 @@
  */
 #include "rig.h"
 
-#include <ctype.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "driver/drop.h"
@@ -113,7 +114,8 @@ static void sigterm_and_sigint_end_it_in_order_under_traffic(void **state)
 		rig_start(rig, "--queues 2");
 		start_traffic(rig);
 		assert_soon(5, tapd_number(rig->tapd, ".rx.frames") > 100);
-		kill(rig->tapd->pid, interrupt ? SIGINT : SIGTERM);
+		/* Ctrl-C goes to the whole process group: the software NIC must not be gone before the daemon is done. */
+		kill(interrupt ? -rig->tapd->pid : rig->tapd->pid, interrupt ? SIGINT : SIGTERM);
 		assert_int_equal(process_wait(rig->tapd, END_SECONDS), 0);
 		process_assert_sane(rig->tapd);
 		assert_false(link_exists(rig->host, "ixy0"));
@@ -213,6 +215,24 @@ static void with_persist_the_interface_keeps_its_index_and_addresses_over_restar
 	command_ok(rig->host, "ip link del ixy0");
 }
 
+static void a_persistent_interface_of_another_kind_is_refused_and_left_alone(void **state)
+{
+	struct rig *rig = *state;
+	struct process *tapd;
+	char device[128];
+
+	soft_device(rig, device);
+	rig_start(rig, "--persist");
+	tapd_assert_stops(rig->tapd);
+	/* One queue, and now four: the kernel does not change that on an interface that exists. */
+	tapd = tapd_start(rig->host, "--log-level error --persist --queues 4 %s ixy0", device);
+	assert_int_equal(process_wait(tapd, END_SECONDS), 78);
+	process_assert_sane(tapd);
+	assert_non_null(strstr(process_stderr(tapd), "ixy-tapd: ixy0: "));
+	assert_true(link_exists(rig->host, "ixy0"));
+	command_ok(rig->host, "ip link del ixy0");
+}
+
 static void a_persistent_interface_is_made_for_its_owner_and_group(void **state)
 {
 	struct rig *rig = *state;
@@ -300,6 +320,65 @@ static void sigusr1_prints_the_counters_as_json_or_as_text(void **state)
 	tapd_assert_stops(text);
 }
 
+static void the_service_manager_is_told_when_it_is_ready_and_when_it_stops(void **state)
+{
+	struct rig *rig = *state;
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int manager = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct timeval bound = {.tv_sec = 10 * slow_factor()};
+	char device[128], text[128] = "";
+	struct process *tapd;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/notify", commands_folder());
+	assert_int_equal(bind(manager, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(setsockopt(manager, SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof(bound)), 0);
+	soft_device(rig, device);
+	tapd = process_start("ixy-tapd", rig->host, "NOTIFY_SOCKET=%s exec %s %s ixy0", address.sun_path,
+		rig_program("ixy-tapd"), device);
+	assert_true(recv(manager, text, sizeof(text) - 1, 0) > 0);
+	assert_non_null(strstr(text, "READY=1"));
+	/* READY is a promise: the interface is there and the NIC moves frames. */
+	assert_true(link_exists(rig->host, "ixy0"));
+	memset(text, 0, sizeof(text));
+	tapd_assert_stops(tapd);
+	assert_true(recv(manager, text, sizeof(text) - 1, 0) > 0);
+	assert_non_null(strstr(text, "STOPPING=1"));
+	close(manager);
+}
+
+static void with_cpu_the_queues_threads_run_where_they_were_put(void **state)
+{
+	struct rig *rig = *state;
+	unsigned last = (unsigned)sysconf(_SC_NPROCESSORS_ONLN) - 1;
+	char options[64];
+
+	snprintf(options, sizeof(options), "--queues 2 --cpu 0,%u", last);
+	rig_start(rig, options);
+	for (unsigned queue = 0; queue < 2; queue++) {
+		const char *allowed = command_ok(NULL,
+			"grep -l '^queue-%u$' /proc/%d/task/*/comm | xargs dirname | "
+			"xargs -I{} grep Cpus_allowed_list {}/status",
+			queue, (int)rig->tapd->pid);
+
+		assert_int_equal(atoi(strpbrk(allowed, "0123456789")), queue ? last : 0);
+	}
+	assert_true(rig_ping(rig));
+	rig_finish(rig);
+}
+
+static void rings_and_polling_times_of_every_size_work(void **state)
+{
+	static const char *const options[] = {"--ring 64 --idle-usecs 0", "--ring 4096 --idle-usecs 1000000",
+		"--queues 2 --poll --ring 128", "--queues 16 --ring 4096 --log-level debug"};
+	struct rig *rig = *state;
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		rig_start(rig, options[i]);
+		command_ok(rig->host, "ping -nqc50 -i0.005 -s 3000 -W5 %s", rig->v4_peer);
+		rig_finish(rig);
+	}
+}
+
 /* --- idle ---------------------------------------------------------------------------------------------------------- */
 
 /* Share of one core, in per cent, over a second. */
@@ -355,10 +434,14 @@ int main(void)
 		RIG_TEST(two_daemons_with_a_software_nic_each_do_not_disturb_each_other),
 		RIG_TEST(two_daemons_on_one_software_nic_talk_over_the_cable_between_its_ports),
 		RIG_TEST(with_persist_the_interface_keeps_its_index_and_addresses_over_restarts),
+		RIG_TEST(a_persistent_interface_of_another_kind_is_refused_and_left_alone),
 		RIG_TEST(a_persistent_interface_is_made_for_its_owner_and_group),
 		RIG_TEST(with_netns_the_interface_appears_in_that_namespace),
 		RIG_TEST(with_mac_the_interface_and_the_nic_have_that_address),
 		RIG_TEST(sigusr1_prints_the_counters_as_json_or_as_text),
+		RIG_TEST(the_service_manager_is_told_when_it_is_ready_and_when_it_stops),
+		RIG_TEST(with_cpu_the_queues_threads_run_where_they_were_put),
+		RIG_TEST(rings_and_polling_times_of_every_size_work),
 		RIG_TEST(idle_programs_do_not_spin),
 		RIG_TEST(with_poll_traffic_flows_and_no_queue_sleeps),
 	};

@@ -141,6 +141,42 @@ static void tcpdump_makes_the_nic_promiscuous_for_as_long_as_it_runs(void **stat
 	rig_finish(rig);
 }
 
+static void a_bridge_on_top_makes_the_nic_promiscuous_and_passes_traffic(void **state)
+{
+	struct rig *rig = *state;
+
+	rig_start(rig, "");
+	command_ok(rig->host,
+		"ip link add br0 type bridge && ip link set br0 up && ip link set ixy0 master br0 && "
+		"ip addr flush dev ixy0 && ip addr add %s/24 dev br0 && ip addr add %s/64 dev br0 nodad",
+		rig->v4_host, rig->v6_host);
+	assert_soon(5, rig_peek(rig, FCTRL) & FCTRL_UPE);
+	command_ok(rig->peer, "ip neigh flush dev p0");
+	assert_soon(10, rig_ping(rig));
+	command_ok(rig->host, "ip link del br0");
+	assert_soon(5, !(rig_peek(rig, FCTRL) & FCTRL_UPE));
+	rig_addresses(rig);
+	command_ok(rig->peer, "ip neigh flush dev p0");
+	rig_await_ping(rig);
+	rig_finish(rig);
+}
+
+/* A MAC of its own on top of ixy0: netlink says nothing of it, so frames for it must not be lost for long. */
+static void a_macvlan_on_top_gets_its_frames(void **state)
+{
+	struct rig *rig = *state;
+
+	rig_start(rig, "");
+	command_ok(rig->host,
+		"ip link add link ixy0 name mac0 address 02:00:00:00:77:01 type macvlan mode bridge && "
+		"ip link set mac0 up && ip addr add 10.199.3.2/24 dev mac0");
+	command_ok(rig->peer, "ip addr add 10.199.3.1/24 dev p0");
+	assert_soon(10, command(rig->peer, "ping -nqc1 -W1 10.199.3.2") == 0);
+	assert_true(rig_ping(rig));
+	command_ok(rig->host, "ip link del mac0");
+	rig_finish(rig);
+}
+
 static void all_multicast_is_the_default_and_follows_the_interface_with_a_list(void **state)
 {
 	struct rig *rig = *state;
@@ -328,6 +364,28 @@ static void a_daemon_started_without_a_cable_gets_its_carrier_when_it_is_plugged
 	rig_finish(rig);
 }
 
+static void an_interface_that_is_renamed_and_moved_is_followed(void **state)
+{
+	struct rig *rig = *state;
+	char inner[32];
+
+	rig_start(rig, "");
+	command_ok(rig->host,
+		"ip link set ixy0 down && ip link set ixy0 name lan0 && ip link set lan0 mtu 3000 up");
+	assert_soon(5, nic_mtu(rig) == 3000);
+	rig_namespace("inner", inner);
+	command_ok(rig->host, "ip link set lan0 netns %s", inner);
+	command_ok(inner, "ip addr add %s/24 dev lan0 && ip link set lan0 mtu 2000 up", rig->v4_host);
+	assert_soon(5, nic_mtu(rig) == 2000);
+	assert_soon(10, command(inner, "ping -nqc1 -W1 %s", rig->v4_peer) == 0);
+	rig_ctl(rig, "link 0 out");
+	assert_soon(5, !link_carrier(inner, "lan0"));
+	rig_ctl(rig, "link 0 in");
+	assert_soon(5, link_carrier(inner, "lan0"));
+	rig_finish(rig);
+	assert_false(link_exists(inner, "lan0"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -336,6 +394,8 @@ int main(void)
 		RIG_TEST(the_mac_is_the_nics_and_a_new_one_set_on_the_interface_reaches_it),
 		RIG_TEST(frames_for_other_macs_are_filtered_by_the_nic_unless_promiscuous),
 		RIG_TEST(tcpdump_makes_the_nic_promiscuous_for_as_long_as_it_runs),
+		RIG_TEST(a_bridge_on_top_makes_the_nic_promiscuous_and_passes_traffic),
+		RIG_TEST(a_macvlan_on_top_gets_its_frames),
 		RIG_TEST(all_multicast_is_the_default_and_follows_the_interface_with_a_list),
 		RIG_TEST(joined_groups_enter_the_nics_multicast_table_and_leave_it),
 		RIG_TEST(down_turns_the_laser_off_and_up_brings_traffic_back),
@@ -343,6 +403,7 @@ int main(void)
 		RIG_TEST(ethtool_shows_the_speed_of_the_cable),
 		RIG_TEST(a_pulled_cable_shows_no_carrier_within_a_second_and_recovers),
 		RIG_TEST(a_peer_that_goes_down_shows_no_carrier_and_recovers),
+		RIG_TEST(an_interface_that_is_renamed_and_moved_is_followed),
 		RIG_TEST(a_daemon_started_without_a_cable_gets_its_carrier_when_it_is_plugged_in),
 	};
 

@@ -3,6 +3,8 @@
  */
 #include "rig.h"
 
+#include <unistd.h>
+
 #define FILE_MEGABYTES 100
 
 static bool listens(const char *netns, const char *kind, unsigned port)
@@ -143,6 +145,91 @@ static void the_mtu_can_grow_and_shrink_while_traffic_flows(void **state)
 	rig_finish(rig);
 }
 
+/* Frames that have passed in either direction. */
+static uint64_t passed(struct rig *rig)
+{
+	return tapd_number(rig->tapd, ".rx.frames + .tx.frames");
+}
+
+static bool seen(struct rig *rig, const char *what)
+{
+	return command(NULL, "tail -n 1 %s | jq -e --slurpfile b %s/before '$b[0] as $before | %s'",
+		       rig->tapd->stdout_path, commands_folder(), what) == 0;
+}
+
+/* Everything that can happen to an interface, while TCP runs over it: bytes may wait, not change, not stop. */
+static void a_file_arrives_intact_through_pulled_cables_hangs_and_changing_filters(void **state)
+{
+	static const struct {
+		const char *strike;
+		const char *seen; /* what it leads to, in ixy-tapd's counters; . is now, $before is then */
+		const char *mend;
+	} disturbances[] = {
+		{"link 0 out", ".link.up | not", "link 0 in"},
+		{"fault 0 tx-hang on", ".resets > $before.resets", NULL},
+		{"speed 0 1000", ".link.speed == 1000", "speed 0 10000"},
+		{"fault 0 rx-bad-status 3", ".drops[\"rx-error\"] > $before.drops[\"rx-error\"]", NULL},
+		{"fault 0 rx-no-eop 3",
+			".drops[\"rx-bad-descriptor\"] > $before.drops[\"rx-bad-descriptor\"]", NULL},
+		{"fault 0 rx-hang on", ".resets > $before.resets", NULL},
+		{"fault 0 rx-length-over 3",
+			".drops[\"rx-bad-descriptor\"] > $before.drops[\"rx-bad-descriptor\"]", NULL},
+		{"fault 0 tx-stall on", ".resets > $before.resets", "fault 0 tx-stall off"},
+		{"fault 0 rx-length-zero 3",
+			".drops[\"rx-bad-descriptor\"] > $before.drops[\"rx-bad-descriptor\"]", NULL},
+	};
+	const size_t count = sizeof(disturbances) / sizeof(disturbances[0]);
+	struct rig *rig = *state;
+
+	for (int to_host = 0; to_host < 2; to_host++) {
+		const char *from = to_host ? rig->peer : rig->host, *to = to_host ? rig->host : rig->peer;
+		const char *address = to_host ? rig->v4_host : rig->v4_peer;
+		struct process *receiver, *sender;
+		char go[96];
+		size_t i;
+
+		/* The sender repeats a file as long as another file is there; both ends sum up what passes. */
+		make_file(1);
+		snprintf(go, sizeof(go), "%s/go", commands_folder());
+		command_ok(NULL, "touch %s", go);
+		rig_start(rig, "--queues 2");
+		receiver = process_start(
+			"receiver", to, "socat -u TCP4-LISTEN:4242,bind=%s STDOUT | sha256sum", address);
+		assert_soon(5, listens(to, "lt", 4242));
+		sender = process_start("sender", from,
+			"while test -e %s; do cat %s/file; sleep 0.02; done | tee %s/pipe | socat -u STDIN "
+			"TCP4:%s:4242",
+			go, commands_folder(), commands_folder(), address);
+		for (i = 0; i < 2 * count; i++) {
+			const char *strike = disturbances[i % count].strike,
+				   *mend = disturbances[i % count].mend;
+			uint64_t before;
+
+			passed(rig);
+			command_ok(
+				NULL, "tail -n 1 %s > %s/before", rig->tapd->stdout_path, commands_folder());
+			rig_ctl(rig, "%s", strike);
+			command_ok(rig->host, "ip link set ixy0 promisc %s", i & 1 ? "on" : "off");
+			if (!wait_for(30, (passed(rig), seen(rig, disturbances[i % count].seen))))
+				fail_msg("%s: not seen: %s", strike,
+					command_ok(NULL, "tail -n 1 %s", rig->tapd->stdout_path));
+			if (mend)
+				rig_ctl(rig, "%s", mend);
+			before = passed(rig);
+			if (!wait_for(30, passed(rig) > before + 200))
+				fail_msg("after %s nothing passes: %s", strike,
+					command_ok(NULL, "tail -n 1 %s", rig->tapd->stdout_path));
+		}
+		assert_true(process_running(sender));
+		unlink(go);
+		assert_int_equal(process_wait(sender, 60), 0);
+		assert_int_equal(process_wait(receiver, 60), 0);
+		assert_memory_equal(process_stdout(receiver),
+			command_ok(NULL, "sha256sum %s/pipe", commands_folder()), 64);
+		rig_finish(rig);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -152,6 +239,7 @@ int main(void)
 		RIG_TEST(a_file_arrives_intact_over_vfio_user_and_four_queues_with_polling),
 		RIG_TEST(jumbo_frames_of_9000_bytes_pass_whole),
 		RIG_TEST(the_mtu_can_grow_and_shrink_while_traffic_flows),
+		RIG_TEST(a_file_arrives_intact_through_pulled_cables_hangs_and_changing_filters),
 	};
 
 	return rig_main("netns: data in bulk", tests);
