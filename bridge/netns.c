@@ -23,7 +23,7 @@ int netns_open(const char *name)
 	int fd;
 
 	snprintf(path, sizeof(path), "%s%s", strchr(name, '/') ? "" : "/run/netns/", name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO would wait for its writer */
 	if (fd >= 0) {
 		if (ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET)
 			return fd;
@@ -34,7 +34,10 @@ int netns_open(const char *name)
 	}
 	switch (errno) {
 	case ENOENT:
-		log_error("network namespace %s: there is none: ip netns add %s", name, name);
+		if (strchr(name, '/'))
+			log_error("network namespace %s: there is no such file: ls -l %s", name, name);
+		else
+			log_error("network namespace %s: there is none: ip netns add %s", name, name);
 		return -EX_CONFIG;
 	case EACCES:
 	case EPERM: log_error("network namespace %s: not permitted: run as root", path); return -EX_NOPERM;

@@ -303,6 +303,8 @@ int options_parse(int argc, char *argv[], struct options *o, char *error, size_t
 		if (id == ':')
 			return complain(&c, EXIT_USAGE, "%s: an argument is missing; see ixy-tapd --help",
 				argv[optind - 1]);
+		if (id == '?' && optopt > 0 && optopt < OPT_QUEUES) /* it may stand among others, as in -xy */
+			return complain(&c, EXIT_USAGE, "-%c: no such option; see ixy-tapd --help", optopt);
 		if (id == '?')
 			return complain(&c, EXIT_USAGE,
 				"%s: no such option, or not in this form; see ixy-tapd --help",

@@ -101,6 +101,7 @@ static void what_is_wrong_is_named_with_its_exit_code(void **state)
 		{"soft:veth1", EXIT_USAGE, "a device and an interface name"},
 		{"soft:veth1 ixy0 ixy1", EXIT_USAGE, "a device and an interface name"},
 		{"--nonsense a b", EXIT_USAGE, "--nonsense"},
+		{"-xy a b", EXIT_USAGE, "-x: no such"},
 		{"--mtu", EXIT_USAGE, "--mtu"},
 		{"--queues 0 a b", EXIT_USAGE, "1 to 16"},
 		{"--queues 17 a b", EXIT_USAGE, "--queues 17"},
