@@ -318,9 +318,9 @@ int interface_set_mac(struct interface *interface, struct ixy_mac mac)
  */
 int interface_set_speed(struct interface *interface, uint32_t speed)
 {
-	struct {
+	union {
 		struct ethtool_link_settings base;
-		uint32_t masks[3 * SCHAR_MAX];
+		uint8_t room[sizeof(struct ethtool_link_settings) + 3 * SCHAR_MAX * sizeof(uint32_t)]; /* for the masks */
 	} settings = {.base.cmd = ETHTOOL_GLINKSETTINGS};
 	struct ifreq ifr = {.ifr_data = (char *)&settings};
 	struct interface_state state;
