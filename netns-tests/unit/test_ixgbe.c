@@ -1163,6 +1163,32 @@ static void a_hung_receive_queue_is_reset(void **state)
 	close_rig(&rig);
 }
 
+/* One frame, then a time in which nothing comes: 600 ms, three looks of the driver. */
+static void receive_now_and_then(struct rig *rig)
+{
+	static unsigned turn;
+
+	if (turn++ % 12 == 0)
+		arrive(rig, 1, 64);
+}
+
+static void a_hung_receive_queue_on_a_quiet_wire_is_reset(void **state)
+{
+	struct rig rig;
+	bool found = false;
+	(void)state;
+
+	open_with(&rig, defaults());
+	assert_int_equal(nic_fault_set(rig.nic, "rx-hang", UINT64_MAX), 0);
+	for (unsigned seconds = 0; seconds < 5 && !found; seconds++)
+		found = event_within_a_second(&rig, IXY_EVENT_RESET, receive_now_and_then);
+	assert_true(found);
+	assert_int_equal(ixy_reset(rig.dev), 0);
+	ixy_poll_events(rig.dev);
+	assert_traffic_flows(&rig);
+	close_rig(&rig);
+}
+
 static void an_idle_or_busy_queue_is_not_taken_for_hung(void **state)
 {
 	struct rig rig;
@@ -1394,6 +1420,7 @@ int main(void)
 		cmocka_unit_test(a_frame_that_never_ends_is_given_up),
 		cmocka_unit_test(a_hung_transmit_queue_is_reset),
 		cmocka_unit_test(a_hung_receive_queue_is_reset),
+		cmocka_unit_test(a_hung_receive_queue_on_a_quiet_wire_is_reset),
 		cmocka_unit_test(an_idle_or_busy_queue_is_not_taken_for_hung),
 		cmocka_unit_test(an_idle_queue_beside_an_overloaded_one_is_not_taken_for_hung),
 		cmocka_unit_test(a_removed_device_is_noticed_and_can_be_closed),
