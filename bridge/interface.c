@@ -320,7 +320,8 @@ int interface_set_speed(struct interface *interface, uint32_t speed)
 {
 	union {
 		struct ethtool_link_settings base;
-		uint8_t room[sizeof(struct ethtool_link_settings) + 3 * SCHAR_MAX * sizeof(uint32_t)]; /* for the masks */
+		/* with its masks */
+		uint8_t room[sizeof(struct ethtool_link_settings) + 3 * SCHAR_MAX * sizeof(uint32_t)];
 	} settings = {.base.cmd = ETHTOOL_GLINKSETTINGS};
 	struct ifreq ifr = {.ifr_data = (char *)&settings};
 	struct interface_state state;
