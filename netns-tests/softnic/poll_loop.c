@@ -23,7 +23,7 @@
 #define QUIET_US   20 /* without a frame before sleeping: about what falling asleep and waking up costs */
 #define SERVE_WORK 32 /* frames between two looks at messages: a register read waits for no more than these */
 #define HELD_US    50 /* between two looks for receive descriptors, while frames wait for them */
-#define SILENT_US  100 /* between two looks at doorbells that nobody rings */
+#define SILENT_US  100 /* between two looks at registers that a client may write without a word */
 
 struct poll_loop {
 	struct ports *ports;
@@ -66,14 +66,6 @@ static void scan_ports(struct poll_loop *loop)
 		nic_scan_mapped(loop->ports->port[i].nic);
 }
 
-static bool transmit_enabled(const struct nic *nic)
-{
-	for (unsigned queue = 0; queue < NIC_QUEUES; queue++)
-		if (nic->txq[queue].enabled)
-			return true;
-	return false;
-}
-
 static int64_t sooner(int64_t a, int64_t b)
 {
 	return a < 0 || (b >= 0 && b < a) ? b : a;
@@ -88,7 +80,8 @@ static int64_t port_due(struct port *port)
 	int64_t due = nic_irq_poll(port->nic, nic_now_us());
 	if (port->wire->held)
 		due = sooner(due, HELD_US);
-	if (port_silent(port) && transmit_enabled(port->nic))
+	/* With all queues off as well: it may be a store into a mapped page that enables the first one. */
+	if (port_silent(port))
 		due = sooner(due, SILENT_US);
 	return due;
 }
