@@ -106,8 +106,7 @@ static bool mergeable(const struct pkt_buf *frame, const struct segment *s)
 	const uint16_t good = PKT_RX_L4_CSUM_GOOD | (s->ipv6 ? 0 : PKT_RX_IP_CSUM_GOOD);
 	const uint8_t flags = s->l4[13] & ~(0x08 | 0x40); /* PSH ends a super-frame, ECE must just be equal */
 
-	return (frame->flags & good) == good && !(frame->flags & PKT_RX_VLAN_STRIPPED) && s->payload &&
-	       flags == 0x10 && !(s->l4[12] & 0x0F) &&
+	return (frame->flags & good) == good && s->payload && flags == 0x10 && !(s->l4[12] & 0x0F) &&
 	       (frame->segments == 1 || frame->frame_size == (uint32_t)s->headers + s->payload);
 }
 

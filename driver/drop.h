@@ -20,7 +20,7 @@
 	X(TX_LINK_DOWN, "tx-link-down", "the cable is out, so the frame could not leave") \
 	X(TX_TOO_LONG, "tx-too-long", "the frame is longer than the MTU, or than the NIC can send") \
 	X(TX_TOO_SHORT, "tx-too-short", "the frame has no whole Ethernet header (14 bytes)") \
-	X(TX_BAD_OFFLOAD, "tx-bad-offload", "the offload request does not fit the frame or the NIC") \
+	X(TX_BAD_OFFLOAD, "tx-bad-offload", "the offload request, or the chain of buffers, does not fit the frame or the NIC") \
 	X(TX_NO_BUFFER, "tx-no-buffer", "the packet pool was empty when the kernel had a frame to send") \
 	X(TX_RESET, "tx-reset", "the frame was in the transmit ring when the NIC had to be reset") \
 	X(KERNEL_DOWN, "kernel-down", "the kernel interface is down, so it takes no frames: ip link set IFNAME up") \

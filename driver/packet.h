@@ -26,17 +26,15 @@ struct mempool;
 #define PKT_BUF_MAX_SEGMENTS 40   /* 82599: descriptors a packet with the on-chip TX limit */
 
 /* pkt_buf.flags, receive: what the NIC verified. A missing GOOD bit means "not checked", never "bad". */
-#define PKT_RX_IP_CSUM_GOOD  (1u << 0)
-#define PKT_RX_L4_CSUM_GOOD  (1u << 1)
-#define PKT_RX_L4_CSUM_BAD   (1u << 2)
-#define PKT_RX_RSS_HASH      (1u << 3) /* rss_hash is valid */
-#define PKT_RX_VLAN_STRIPPED (1u << 4) /* vlan_tci holds the tag that was taken out of the frame */
+#define PKT_RX_IP_CSUM_GOOD (1u << 0)
+#define PKT_RX_L4_CSUM_GOOD (1u << 1)
+#define PKT_RX_L4_CSUM_BAD  (1u << 2)
+#define PKT_RX_RSS_HASH     (1u << 3) /* rss_hash is valid */
 /* pkt_buf.flags, transmit: what the NIC is asked to do (needs the matching IXY_CAP_*). */
-#define PKT_TX_L4_CSUM     (1u << 8)  /* sum from csum_start on, store at csum_start + csum_offset */
-#define PKT_TX_TSO4        (1u << 9)  /* cut into gso_size payloads, TCP over IPv4 */
-#define PKT_TX_TSO6        (1u << 10) /* the same over IPv6 */
-#define PKT_TX_USO         (1u << 11) /* the same for UDP */
-#define PKT_TX_VLAN_INSERT (1u << 12) /* insert vlan_tci */
+#define PKT_TX_L4_CSUM (1u << 8)  /* sum from csum_start on, store at csum_start + csum_offset */
+#define PKT_TX_TSO4    (1u << 9)  /* cut into gso_size payloads, TCP over IPv4 */
+#define PKT_TX_TSO6    (1u << 10) /* the same over IPv6 */
+#define PKT_TX_USO     (1u << 11) /* the same for UDP */
 
 struct pkt_buf {
 	uint8_t *data;        /* first byte of this segment's frame data */
@@ -48,7 +46,7 @@ struct pkt_buf {
 	uint32_t rss_hash;    /* host order; with PKT_RX_RSS_HASH */
 	uint16_t flags;       /* PKT_RX_* / PKT_TX_*; valid in the first segment */
 	uint16_t segments; /* buffers in the chain, 1 for a frame in one piece; valid in the first segment */
-	uint16_t vlan_tci; /* host order */
+	uint16_t reserved;
 	uint16_t csum_start;  /* bytes from the frame's start to the first summed byte */
 	uint16_t csum_offset; /* bytes from csum_start to the 16-bit checksum field */
 	uint16_t gso_size;    /* payload bytes a segment */

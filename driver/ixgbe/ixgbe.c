@@ -176,9 +176,10 @@ static int start(struct ixgbe_device *dev)
 /*
  * Everything off, and every buffer back from the rings. Works on a device in any state, also on one that has
  * gone: then nothing can be waited for, and nothing can DMA any more. Leaves ixy_last_error() as it is,
- * because what comes before a stop is often the failure that matters.
+ * because what comes before a stop is often the failure that matters. Frames in the rings are lost: to the end,
+ * or to a reset.
  */
-static void stop(struct ixgbe_device *dev)
+static void stop(struct ixgbe_device *dev, bool for_good)
 {
 	struct ixy_error error;
 
@@ -201,9 +202,9 @@ static void stop(struct ixgbe_device *dev)
 	}
 	pci_bus_master(dev->ixy.pci, false);
 	for (uint16_t i = 0; i < dev->ixy.rx_queues; i++)
-		ixgbe_rx_queue_empty(dev, i);
+		ixgbe_rx_queue_empty(dev, i, for_good ? IXY_DROP_SHUTDOWN : IXY_DROP_RX_RESET);
 	for (uint16_t i = 0; i < dev->ixy.tx_queues; i++)
-		ixgbe_tx_queue_empty(dev, i);
+		ixgbe_tx_queue_empty(dev, i, for_good ? IXY_DROP_SHUTDOWN : IXY_DROP_TX_RESET);
 	__atomic_store_n(&dev->ixy.link.up, false, __ATOMIC_RELAXED);
 	__atomic_store_n(&dev->ixy.link.speed, 0, __ATOMIC_RELAXED);
 	dev->running = false;
@@ -212,7 +213,7 @@ static void stop(struct ixgbe_device *dev)
 
 static void ixgbe_stop(struct ixy_device *ixy)
 {
-	stop(ixgbe(ixy));
+	stop(ixgbe(ixy), true);
 }
 
 static int ixgbe_reset(struct ixy_device *ixy)
@@ -222,11 +223,11 @@ static int ixgbe_reset(struct ixy_device *ixy)
 
 	if (dev->gone)
 		return ixy_fail(ENODEV, "%s: the device has gone", ixy->name);
-	ixgbe_stop(ixy);
+	stop(dev, false);
 	count(&dev->stats.resets, 1);
 	err = start(dev);
 	if (err)
-		stop(dev);
+		stop(dev, true);
 	return err;
 }
 
@@ -371,6 +372,9 @@ static int ixgbe_open(struct pci_device *pci, const struct ixy_options *options,
 	dev->tx_ring = options->tx_ring;
 	dev->irq_interval_us = options->irq_interval_us;
 	dev->interrupts = !options->no_interrupts && pci->irq_count > options->rx_queues;
+	if (!options->no_interrupts && !dev->interrupts)
+		ixy_log(IXY_LOG_INFO, "%s: %u interrupt vectors where %u are needed: the queues are polled",
+			pci->name, pci->irq_count, options->rx_queues + 1u);
 	dev->ixy.capabilities = IXY_CAP_RX_CSUM | IXY_CAP_TX_CSUM | IXY_CAP_TSO | IXY_CAP_RSS |
 				IXY_CAP_JUMBO | (dev->interrupts ? IXY_CAP_INTERRUPTS : 0);
 	dev->event_fd = -1;
@@ -405,7 +409,7 @@ static int ixgbe_open(struct pci_device *pci, const struct ixy_options *options,
 	return 0;
 
 fail_start:
-	stop(dev);
+	stop(dev, true);
 	ixgbe_irq_close(dev);
 fail_queues:
 	for (uint16_t i = 0; i < dev->ixy.rx_queues; i++)

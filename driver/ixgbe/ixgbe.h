@@ -151,8 +151,8 @@ void ixgbe_rx_setup(struct ixgbe_device *dev); /* packet buffers, CRC, RSS; RX i
 int ixgbe_rx_queue_start(
 	struct ixgbe_device *dev, uint16_t queue); /* ring registers, buffers, ENABLE, tail */
 void ixgbe_rx_queue_stop(struct ixgbe_device *dev, uint16_t queue); /* ENABLE off */
-/* Buffers back to the pool; frames that nobody has fetched count as rx-reset. */
-void ixgbe_rx_queue_empty(struct ixgbe_device *dev, uint16_t queue);
+/* Buffers back to the pool; frames that nobody has fetched are counted under reason. */
+void ixgbe_rx_queue_empty(struct ixgbe_device *dev, uint16_t queue, enum ixy_drop reason);
 int ixgbe_rx_enable(struct ixgbe_device *dev); /* RXCTRL.RXEN, quiescing SECRX around it */
 void ixgbe_rx_disable(struct ixgbe_device *dev);
 
@@ -166,8 +166,8 @@ void ixgbe_tx_queue_free(struct ixgbe_device *dev, uint16_t queue);
 void ixgbe_tx_setup(struct ixgbe_device *dev);
 int ixgbe_tx_queue_start(struct ixgbe_device *dev, uint16_t queue);
 void ixgbe_tx_queue_stop(struct ixgbe_device *dev, uint16_t queue);
-void ixgbe_tx_queue_empty(
-	struct ixgbe_device *dev, uint16_t queue); /* pending frames freed, counted tx-reset */
+/* Frames that have not left are freed and counted under reason. */
+void ixgbe_tx_queue_empty(struct ixgbe_device *dev, uint16_t queue, enum ixy_drop reason);
 
 /* --- offload.c ----------------------------------------------------------------------------------- */
 

@@ -143,6 +143,8 @@ int ixgbe_set_up(struct ixy_device *ixy, bool up)
 	if (!dev->up) {
 		ixgbe_link_stop(dev);
 		ixgbe_rx_disable(dev);
+		ixgbe_link_poll(
+			dev); /* down at once, not when somebody looks: nothing is to be queued any more */
 	}
 	return err;
 }

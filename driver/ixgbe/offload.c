@@ -52,7 +52,7 @@ int ixgbe_tx_offload(
 	bool tso = frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6);
 	uint32_t maclen = 14, iplen, l4len = 0, ethertype, l4t;
 
-	if (frame->flags & (PKT_TX_USO | PKT_TX_VLAN_INSERT) || frame->size < 14 + 20)
+	if (frame->flags & PKT_TX_USO || frame->size < 14 + 20)
 		return -EINVAL;
 	ethertype = load16(p + 12);
 	while ((ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_QINQ) &&

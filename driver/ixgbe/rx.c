@@ -71,8 +71,6 @@ static uint16_t rx_flags(uint32_t status, uint32_t info)
 	}
 	if (info & 0xF)
 		flags |= PKT_RX_RSS_HASH;
-	if (status & RXD_STAT_VP)
-		flags |= PKT_RX_VLAN_STRIPPED;
 	return flags;
 }
 
@@ -145,7 +143,6 @@ uint32_t ixgbe_rx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *
 		}
 		buf->flags = rx_flags(status, info);
 		buf->rss_hash = le32toh(desc->wb.rss_hash);
-		buf->vlan_tci = le16toh(desc->wb.vlan);
 		bytes += buf->frame_size;
 		bufs[n++] = buf;
 	}
@@ -294,7 +291,7 @@ void ixgbe_rx_queue_stop(struct ixgbe_device *dev, uint16_t queue)
 		ixy_log(IXY_LOG_WARNING, "%s", ixy_last_error());
 }
 
-void ixgbe_rx_queue_empty(struct ixgbe_device *dev, uint16_t queue)
+void ixgbe_rx_queue_empty(struct ixgbe_device *dev, uint16_t queue, enum ixy_drop reason)
 {
 	struct ixgbe_rx_queue *q = &dev->rx[queue];
 
@@ -308,7 +305,7 @@ void ixgbe_rx_queue_empty(struct ixgbe_device *dev, uint16_t queue)
 		if (!(status & RXD_STAT_DD))
 			break;
 		if (status & RXD_STAT_EOP || le16toh(q->descs[q->next].wb.length) != q->buffer_size)
-			count(&q->stats.drops[IXY_DROP_RX_RESET], 1);
+			count(&q->stats.drops[reason], 1);
 	}
 	for (uint32_t i = 0; i <= q->mask; i++) {
 		pkt_buf_free(q->bufs[i]);

@@ -94,14 +94,15 @@ void ixgbe_stats_collect(struct ixgbe_device *dev)
 
 /*
  * A transmit queue hangs when its thread has tried in vain to reclaim since the last look, and the look
- * before. While the link is down nothing can leave, and that is no hang.
+ * before. That goes for a link that was lost with frames in the ring, too: they would leave, stale, when it
+ * returns, and a reset is how the 82599 lets go of them.
  */
-static bool tx_hung(struct ixgbe_tx_queue *q, bool link_up)
+static bool tx_hung(struct ixgbe_tx_queue *q)
 {
 	uint32_t completed = __atomic_load_n(&q->completed, __ATOMIC_RELAXED);
 	uint32_t reclaims = __atomic_load_n(&q->reclaims, __ATOMIC_RELAXED);
-	bool stuck = link_up && __atomic_load_n(&q->pending, __ATOMIC_RELAXED) &&
-		     completed == q->seen_completed && reclaims != q->seen_reclaims;
+	bool stuck = __atomic_load_n(&q->pending, __ATOMIC_RELAXED) && completed == q->seen_completed &&
+		     reclaims != q->seen_reclaims;
 
 	q->seen_completed = completed;
 	q->seen_reclaims = reclaims;
@@ -154,7 +155,7 @@ bool ixgbe_stats_hung(struct ixgbe_device *dev)
 		return false;
 	dev->last_check_us = now;
 	for (unsigned i = 0; i < dev->ixy.tx_queues; i++) {
-		if (tx_hung(&dev->tx[i], dev->ixy.link.up)) {
+		if (tx_hung(&dev->tx[i])) {
 			ixy_log(IXY_LOG_WARNING, "%s: transmit queue %u hangs: no completion for %u ms",
 				dev->ixy.name, i, HANG_CHECKS * HANG_CHECK_US / 1000);
 			hung = true;

@@ -26,9 +26,10 @@
  * The shortest frame on the wire, without CRC. The NIC pads too (TXPADEN), but not frames under 17 bytes
  * (7.2.1.2).
  */
-#define ETH_MIN_FRAME 60u
-#define ETH_HEADER    14u
-#define VLAN_TAG      4u
+#define ETH_MIN_FRAME        60u
+#define ETH_HEADER           14u
+#define IXGBE_TX_SEGMENT_MAX (16u << 10)
+#define VLAN_TAG             4u
 
 /* --- hot path ------------------------------------------------------------------------------------ */
 
@@ -75,7 +76,7 @@ struct tx_plan {
 	struct ixgbe_context context;
 };
 
-#define TX_OFFLOADS (PKT_TX_L4_CSUM | PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO | PKT_TX_VLAN_INSERT)
+#define TX_OFFLOADS (PKT_TX_L4_CSUM | PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO)
 
 static void tx_plan_offload(const struct ixgbe_tx_queue *q, struct pkt_buf *frame, struct tx_plan *plan)
 {
@@ -83,6 +84,20 @@ static void tx_plan_offload(const struct ixgbe_tx_queue *q, struct pkt_buf *fram
 		plan->drop = IXY_DROP_TX_BAD_OFFLOAD;
 	else
 		plan->new_context = memcmp(&plan->context, &q->context, sizeof(q->context)) != 0;
+}
+
+/* A descriptor holds 1 byte to 16 KiB (7.2.3.2.4), and a chain must be what its first segment says it is. */
+static bool tx_chain_sound(const struct pkt_buf *frame)
+{
+	uint64_t sum = 0;
+	uint32_t segments = 0;
+
+	for (const struct pkt_buf *buf = frame; buf; buf = buf->next, segments++) {
+		if (buf->size == 0 || buf->size > IXGBE_TX_SEGMENT_MAX || segments == frame->segments)
+			return false;
+		sum += buf->size;
+	}
+	return segments == frame->segments && sum == frame->frame_size;
 }
 
 /* Decide whether and how this frame is sent. May pad it. */
@@ -101,6 +116,8 @@ static void tx_plan(const struct ixgbe_device *dev, const struct ixgbe_tx_queue 
 	} else if (unlikely((tso ? frame->header_size + frame->gso_size : frame->frame_size) > longest ||
 			    frame->segments > PKT_BUF_MAX_SEGMENTS - 1)) {
 		plan->drop = IXY_DROP_TX_TOO_LONG;
+	} else if (frame->segments != 1 && unlikely(!tx_chain_sound(frame))) {
+		plan->drop = IXY_DROP_TX_BAD_OFFLOAD;
 	} else if (frame->flags & TX_OFFLOADS) {
 		tx_plan_offload(q, frame, plan);
 	} else if (unlikely(frame->frame_size < ETH_MIN_FRAME && frame->segments == 1)) {
@@ -313,7 +330,7 @@ void ixgbe_tx_queue_stop(struct ixgbe_device *dev, uint16_t queue)
 		ixy_log(IXY_LOG_WARNING, "%s", ixy_last_error());
 }
 
-void ixgbe_tx_queue_empty(struct ixgbe_device *dev, uint16_t queue)
+void ixgbe_tx_queue_empty(struct ixgbe_device *dev, uint16_t queue, enum ixy_drop reason)
 {
 	struct ixgbe_tx_queue *q = &dev->tx[queue];
 
@@ -326,7 +343,7 @@ void ixgbe_tx_queue_empty(struct ixgbe_device *dev, uint16_t queue)
 		/* It had been counted as sent when it was queued. */
 		uint64_t frames = pkt_buf_wire_frames(q->bufs[i]);
 
-		count(&q->stats.drops[IXY_DROP_TX_RESET], frames);
+		count(&q->stats.drops[reason], frames);
 		count(&q->stats.tx_frames, -frames);
 		count(&q->stats.tx_bytes, -pkt_buf_wire_bytes(q->bufs[i]));
 		pkt_buf_free(q->bufs[i]);
