@@ -134,6 +134,7 @@ static void tcpdump_makes_the_nic_promiscuous_for_as_long_as_it_runs(void **stat
 	assert_int_equal(rig_peek(rig, FCTRL) & FCTRL_UPE, 0);
 	tcpdump = process_start("tcpdump", rig->host, "exec tcpdump -nli ixy0 icmp");
 	assert_soon(10, rig_peek(rig, FCTRL) & FCTRL_UPE);
+	assert_soon(10, strstr(process_stderr(tcpdump), "listening on") != NULL);
 	assert_true(rig_ping(rig));
 	assert_soon(10, strstr(process_stdout(tcpdump), "ICMP echo reply") != NULL);
 	assert_int_equal(process_stop(tcpdump), 0);
