@@ -1,12 +1,16 @@
 /* Messages to stderr. See log.h. */
 #include "bridge/log.h"
 
+#include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define WRITE_PATIENCE_MS 1000
 
 static enum ixy_log_level threshold = IXY_LOG_INFO;
 
@@ -46,6 +50,24 @@ static bool stderr_is_journal(void)
 	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
 
+bool log_write(int fd, const char *text, size_t size)
+{
+	while (size > 0) {
+		struct pollfd room = {.fd = fd, .events = POLLOUT};
+		ssize_t n;
+
+		if (poll(&room, 1, WRITE_PATIENCE_MS) <= 0)
+			return false;
+		/* A pipe with room for PIPE_BUF bytes takes that many without waiting. */
+		n = write(fd, text, size < PIPE_BUF ? size : PIPE_BUF);
+		if (n < 0)
+			return false;
+		text += n;
+		size -= (size_t)n;
+	}
+	return true;
+}
+
 void log_print(enum ixy_log_level level, const char *format, ...)
 {
 	char line[1024];
@@ -62,7 +84,6 @@ void log_print(enum ixy_log_level level, const char *format, ...)
 	if (size > (int)sizeof(line) - 1)
 		size = sizeof(line) - 1;
 	line[size] = '\n';
-	/* Nobody is left to hear that stderr does not take it. */
-	if (write(STDERR_FILENO, line, (size_t)size + 1) < 0)
-		return;
+	log_write(STDERR_FILENO, line,
+		(size_t)size + 1); /* nobody is left to hear that stderr does not take it */
 }

@@ -93,16 +93,27 @@ static void print_report(struct daemon *d)
 {
 	const struct queue_counters *counters[IXY_MAX_QUEUES];
 	static struct report report; /* too much for a stack that need not be large */
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out;
 
 	for (int i = 0; i < IXY_MAX_QUEUES; i++)
 		counters[i] = &d->counters[i];
 	report_take(&report, d->dev, counters, mirror_ifname(d->mirror), d->start_ns, clock_ns());
 	if (d->ending)
 		report.link = d->last_link;
+	out = open_memstream(&text, &size);
+	if (!out) {
+		log_warning("%s: no memory to print the counters", d->options.ifname);
+		return;
+	}
 	if (d->options.json)
-		report_print_json(&report, stdout);
+		report_print_json(&report, out);
 	else
-		report_print_text(&report, stdout);
+		report_print_text(&report, out);
+	if (fclose(out) == 0 && !log_write(STDOUT_FILENO, text, size))
+		log_warning("%s: standard output takes no counters", d->options.ifname);
+	free(text);
 }
 
 static void on_terminate(struct ev_loop *loop, struct ev_signal *signal, int events)

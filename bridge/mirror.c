@@ -36,6 +36,7 @@ struct mirror {
 	struct ixy_mac mac;
 	struct ixy_mac groups[MAX_GROUPS];
 	size_t group_count;
+	uint32_t refused_mtu; /* what the interface had last that the NIC cannot do; 0: nothing */
 	struct ixy_link link; /* what the interface shows */
 };
 
@@ -68,6 +69,8 @@ static void follow_mtu(struct mirror *m)
 	uint16_t possible = (uint16_t)(wanted > max ? max : wanted < IXY_MIN_MTU ? IXY_MIN_MTU : wanted);
 	int rc = 0;
 
+	if (wanted != m->refused_mtu)
+		m->refused_mtu = 0;
 	if (possible != ixy_mtu_get(m->config.dev)) {
 		rc = ixy_mtu_set(m->config.dev, possible);
 		if (rc < 0) {
@@ -78,8 +81,9 @@ static void follow_mtu(struct mirror *m)
 			log_debug("%s: MTU %u", m->state.name, possible);
 		}
 	}
-	if (possible == wanted)
+	if (possible == wanted || wanted == m->refused_mtu)
 		return;
+	m->refused_mtu = wanted; /* once is enough, should it stay */
 	log_warning("%s: MTU %u is not possible on this NIC (%d to %u): set back to %u", m->state.name,
 		wanted, IXY_MIN_MTU, max, possible);
 	rc = interface_set_mtu(m->interface, possible);

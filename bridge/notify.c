@@ -32,7 +32,8 @@ void notify(const char *state)
 	size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
 
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, size) < 0)
+	if (fd < 0 || sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT,
+			      (struct sockaddr *)&address, size) < 0)
 		log_warning("%s: the service manager cannot be told: %m", path);
 	if (fd >= 0)
 		close(fd);

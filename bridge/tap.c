@@ -91,7 +91,7 @@ static int log_open_failure(void)
 	case ENODEV:
 	case ENXIO:
 		log_error("/dev/net/tun: the kernel's tun driver is not there: modprobe tun");
-		return EX_NOPERM;
+		return EX_UNAVAILABLE;
 	case EACCES:
 	case EPERM: log_error("/dev/net/tun: not permitted: run as root"); return EX_NOPERM;
 	default: log_error("/dev/net/tun: %m"); return EXIT_FAILURE;
@@ -342,8 +342,10 @@ static void take_header(struct pkt_buf *frame)
 	struct virtio_net_hdr_v1 header;
 
 	memcpy(&header, frame->data - VNET_HDR_SIZE, sizeof(header));
-	if (likely(!(header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)))
+	if (likely(!(header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
+		    header.gso_type == VIRTIO_NET_HDR_GSO_NONE))
 		return;
+	/* A super-frame without NEEDS_CSUM has no csum_start; the driver refuses it by its name. */
 	frame->flags = PKT_TX_L4_CSUM;
 	frame->csum_start = header.csum_start;
 	frame->csum_offset = header.csum_offset;
@@ -470,6 +472,9 @@ int kernel_port_recv(
 		got = readv(port->fd, port->iov, (int)port->chain);
 		if (got < 0) {
 			rc = errno == EBADFD ? -EBADFD : 0;
+			/* The kernel has lost a super-frame of a kind that the header cannot describe. */
+			if (unlikely(errno == EINVAL))
+				counter_add(&counters->drops[IXY_DROP_TX_BAD_OFFLOAD], 1);
 			break;
 		}
 		/* A frame that fills everything may have been longer: the kernel cuts it off in silence. */

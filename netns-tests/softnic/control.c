@@ -427,6 +427,8 @@ int control_client(const char *path, int count, char *const words[])
 			path, strerror(errno), path);
 		return 1;
 	}
+	const struct timeval patience = {.tv_sec = 10};
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
 	int result = 1;
 	bool answered = false;
 	if (send_command(stream, count, words))
@@ -440,7 +442,7 @@ int control_client(const char *path, int count, char *const words[])
 				fprintf(stderr, "ixy-softnic: %s\n", line);
 		}
 	if (!answered)
-		fprintf(stderr, "ixy-softnic: %s: hung up without an answer\n", path);
+		fprintf(stderr, "ixy-softnic: %s: no answer\n", path);
 	fclose(stream);
 	return result;
 }

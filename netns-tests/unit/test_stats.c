@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include <signal.h>
+#include <unistd.h>
 
+#include "bridge/log.h"
 #include "bridge/stats.h"
 #include "fake_device.h"
 
@@ -172,6 +175,24 @@ static void text_explains_what_was_dropped_and_nothing_else(void **state)
 	free(text);
 }
 
+static void output_that_nobody_reads_is_given_up(void **state)
+{
+	static const char text[100000];
+	int fds[2];
+	(void)state;
+
+	assert_int_equal(pipe(fds), 0);
+	assert_false(log_write(fds[1], text, sizeof(text)));
+	close(fds[0]);
+	signal(SIGPIPE, SIG_IGN);
+	assert_false(log_write(fds[1], text, sizeof(text)));
+	close(fds[1]);
+	assert_int_equal(pipe(fds), 0);
+	assert_true(log_write(fds[1], text, 10000));
+	close(fds[0]);
+	close(fds[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -180,6 +201,7 @@ int main(void)
 		cmocka_unit_test(json_is_one_line_with_every_drop_reason),
 		cmocka_unit_test(json_survives_any_name),
 		cmocka_unit_test(text_explains_what_was_dropped_and_nothing_else),
+		cmocka_unit_test(output_that_nobody_reads_is_given_up),
 	};
 
 	return cmocka_run_group_tests_name("stats", tests, NULL, NULL);
