@@ -1,0 +1,229 @@
+/* The 82599 driver: checksums and segmentation by context descriptors. */
+#include "ixgbe_rig.h"
+#include "driver/checksum.h"
+
+#define TCP_HEADER 32 /* with options */
+
+/*
+ * A TCP frame as the kernel hands it over for offload: lengths filled in, the checksum field holds the
+ * pseudo-header sum with the length. Payload bytes count up. Returns the size of the headers.
+ */
+static size_t make_tcp(uint8_t *f, bool v6, bool vlan, size_t payload)
+{
+	size_t l3 = vlan ? 18 : 14, l4 = l3 + (v6 ? 40 : 20), l4_size = TCP_HEADER + payload;
+	uint16_t sum;
+
+	memset(f, 0, l4 + TCP_HEADER);
+	memcpy(f, peer_mac, 6);
+	memcpy(f + 6, nic_mac, 6);
+	if (vlan)
+		memcpy(f + 12, (uint8_t[]){0x81, 0, 0, 42}, 4);
+	memcpy(f + l3 - 2, v6 ? (uint8_t[]){0x86, 0xdd} : (uint8_t[]){8, 0}, 2);
+	if (v6) {
+		f[l3] = 0x60;
+		f[l3 + 4] = (uint8_t)(l4_size >> 8);
+		f[l3 + 5] = (uint8_t)l4_size;
+		f[l3 + 6] = 6;
+		f[l3 + 7] = 64;
+		f[l3 + 23] = 1;
+		f[l3 + 39] = 2;
+		sum = checksum_fold(checksum_pseudo6(f + l3 + 8, f + l3 + 24, 6, (uint32_t)l4_size));
+	} else {
+		f[l3] = 0x45;
+		f[l3 + 2] = (uint8_t)((l4_size + 20) >> 8);
+		f[l3 + 3] = (uint8_t)(l4_size + 20);
+		f[l3 + 4] = 0x12;
+		f[l3 + 5] = 0xfe;
+		f[l3 + 8] = 64;
+		f[l3 + 9] = 6;
+		memcpy(f + l3 + 12, (uint8_t[]){10, 0, 0, 1, 10, 0, 0, 2}, 8);
+		sum = checksum_finish(checksum_add(0, f + l3, 20));
+		memcpy(f + l3 + 10, &sum, 2);
+		sum = checksum_fold(checksum_pseudo4(f + l3 + 12, f + l3 + 16, 6, (uint32_t)l4_size));
+	}
+	memcpy(f + l4, (uint8_t[]){0x30, 0x39, 0, 80, 0xff, 0xff, 0xff, 0x00},
+		8); /* the sequence number wraps */
+	f[l4 + 12] = TCP_HEADER / 4 << 4;
+	f[l4 + 13] = 0x19; /* ACK PSH FIN */
+	memcpy(f + l4 + 16, &sum, 2);
+	memcpy(f + l4 + 20, (uint8_t[]){1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8}, 12);
+	for (size_t i = 0; i < payload; i++)
+		f[l4 + TCP_HEADER + i] = (uint8_t)(i * 7 + i / 256);
+	return l4 + TCP_HEADER;
+}
+
+static struct pkt_buf *offload_frame(
+	struct rig *rig, bool v6, bool vlan, size_t payload, uint16_t flags, uint16_t mss, size_t *headers)
+{
+	static uint8_t bytes[70000];
+	struct pkt_buf *first = NULL, *last = NULL;
+	size_t at = 0, size;
+
+	*headers = make_tcp(bytes, v6, vlan, payload);
+	size = *headers + payload;
+	while (at < size) {
+		struct pkt_buf *buf = pkt_buf_alloc(rig->pool);
+		size_t n = size - at < 2048 ? size - at : 2048;
+
+		memcpy(buf->data, bytes + at, n);
+		buf->size = (uint32_t)n;
+		at += n;
+		if (first) {
+			last->next = buf;
+			first->segments++;
+		} else {
+			first = buf;
+		}
+		last = buf;
+	}
+	first->frame_size = (uint32_t)size;
+	first->flags = flags;
+	first->csum_start = (uint16_t)(*headers - TCP_HEADER);
+	first->csum_offset = 16;
+	first->gso_size = mss;
+	first->header_size = (uint16_t)*headers;
+	return first;
+}
+
+/* Every frame on the wire is whole: IP length, IP checksum, TCP checksum; payloads make up the sent bytes. */
+static void assert_segments(const struct rig *rig, bool v6, bool vlan, size_t payload, size_t mss)
+{
+	size_t l3 = vlan ? 18 : 14, l4 = l3 + (v6 ? 40 : 20), at = 0;
+
+	assert_int_equal(rig->wire.count, (payload + mss - 1) / mss);
+	for (size_t i = 0; i < rig->wire.count; i++) {
+		const uint8_t *f = rig->wire.frames[i];
+		size_t n = payload - at < mss ? payload - at : mss, l4_size = TCP_HEADER + n;
+		bool last = i == rig->wire.count - 1;
+		uint32_t seq = (uint32_t)f[l4 + 4] << 24 | (uint32_t)f[l4 + 5] << 16 |
+			       (uint32_t)f[l4 + 6] << 8 | f[l4 + 7];
+		uint64_t pseudo;
+
+		assert_int_equal(rig->wire.sizes[i], l4 + l4_size);
+		if (v6) {
+			assert_int_equal(f[l3 + 4] << 8 | f[l3 + 5], l4_size);
+			pseudo = checksum_pseudo6(f + l3 + 8, f + l3 + 24, 6, (uint32_t)l4_size);
+		} else {
+			assert_int_equal(f[l3 + 2] << 8 | f[l3 + 3], l4_size + 20);
+			assert_int_equal((uint16_t)(f[l3 + 4] << 8 | f[l3 + 5]), (uint16_t)(0x12fe + i));
+			assert_int_equal(checksum_finish(checksum_add(0, f + l3, 20)), 0);
+			pseudo = checksum_pseudo4(f + l3 + 12, f + l3 + 16, 6, (uint32_t)l4_size);
+		}
+		assert_int_equal(checksum_finish(checksum_add(pseudo, f + l4, l4_size)), 0);
+		assert_int_equal(seq, (uint32_t)(0xffffff00 + at));
+		assert_int_equal(f[l4 + 13], last ? 0x19 : 0x10);
+		for (size_t j = 0; j < n; j++, at++)
+			assert_int_equal(f[l4 + TCP_HEADER + j], (uint8_t)(at * 7 + at / 256));
+	}
+	assert_int_equal(at, payload);
+}
+
+static void a_partial_checksum_is_completed_by_the_nic(void **state)
+{
+	struct rig rig;
+	size_t headers;
+	(void)state;
+
+	open_with(&rig, defaults());
+	for (unsigned i = 0; i < 4; i++) {
+		struct pkt_buf *frame = offload_frame(&rig, i & 1, i & 2, 999, PKT_TX_L4_CSUM, 0, &headers);
+
+		assert_int_equal(ixy_tx_batch(rig.dev, 0, &frame, 1), 1);
+		step(&rig);
+		/* One segment: the IPv4 id stays, flags stay. */
+		assert_segments(&rig, i & 1, i & 2, 999, 1000);
+		forget(&rig.wire);
+	}
+	ixy_tx_batch(rig.dev, 0, NULL, 0);
+	close_rig(&rig);
+}
+
+static void a_super_frame_is_cut_by_the_nic(void **state)
+{
+	static const size_t payloads[] = {1, 1000, 1001, 5000, 60000};
+	struct rig rig;
+	size_t headers;
+	(void)state;
+
+	open_with(&rig, defaults());
+	for (unsigned i = 0; i < 4; i++) {
+		for (unsigned j = 0; j < 5; j++) {
+			bool v6 = i & 1, vlan = i & 2;
+			struct pkt_buf *frame = offload_frame(
+				&rig, v6, vlan, payloads[j], v6 ? PKT_TX_TSO6 : PKT_TX_TSO4, 1000, &headers);
+
+			assert_int_equal(ixy_tx_batch(rig.dev, 0, &frame, 1), 1);
+			step(&rig);
+			assert_segments(&rig, v6, vlan, payloads[j], 1000);
+			forget(&rig.wire);
+			ixy_tx_batch(rig.dev, 0, NULL, 0);
+		}
+	}
+	close_rig(&rig);
+}
+
+static void one_flow_needs_one_context(void **state)
+{
+	struct rig rig;
+	size_t headers;
+	uint32_t first;
+	(void)state;
+
+	open_with(&rig, defaults());
+	for (unsigned i = 0; i < 5; i++) {
+		struct pkt_buf *frame = offload_frame(&rig, false, false, 500, PKT_TX_L4_CSUM, 0, &headers);
+
+		assert_int_equal(ixy_tx_batch(rig.dev, 0, &frame, 1), 1);
+	}
+	first = ixy_tx_pending(rig.dev, 0);
+	assert_int_equal(first, 5 + 1);
+	step(&rig);
+	assert_int_equal(rig.wire.count, 5);
+	close_rig(&rig);
+}
+
+static void an_offload_request_that_does_not_fit_its_frame_is_dropped(void **state)
+{
+	struct rig rig;
+	uint64_t bad = 0, last = 0;
+	size_t headers;
+	(void)state;
+
+	open_with(&rig, defaults());
+	for (unsigned i = 0; i < 8; i++) {
+		struct pkt_buf *frame = offload_frame(&rig, false, false, 3000, PKT_TX_TSO4, 1000, &headers);
+
+		switch (i) {
+		case 0: frame->csum_start = 60000; break;
+		case 1: frame->csum_start = 5; break;
+		case 2: frame->csum_offset = 7; break;
+		case 3: frame->gso_size = 0; break;
+		case 4: frame->flags = PKT_TX_TSO6; break;
+		case 5: frame->data[12] = 0x12; break;
+		case 6: frame->data[46] = 0x10; break; /* TCP data offset 1 */
+		case 7: frame->flags = PKT_TX_USO; break;
+		}
+		last = pkt_buf_wire_frames(frame);
+		bad += last;
+		assert_int_equal(ixy_tx_batch(rig.dev, 0, &frame, 1), 1);
+	}
+	step(&rig);
+	assert_int_equal(rig.wire.count, 0);
+	/* Each counts as the frames that it stands for. Nobody cuts the last, so it is just too long. */
+	assert_int_equal(drops(&rig, IXY_DROP_TX_BAD_OFFLOAD), bad - last);
+	assert_int_equal(drops(&rig, IXY_DROP_TX_TOO_LONG), last);
+	assert_traffic_flows(&rig);
+	close_rig(&rig);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_partial_checksum_is_completed_by_the_nic),
+		cmocka_unit_test(a_super_frame_is_cut_by_the_nic),
+		cmocka_unit_test(one_flow_needs_one_context),
+		cmocka_unit_test(an_offload_request_that_does_not_fit_its_frame_is_dropped),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
