@@ -138,6 +138,9 @@ void nic_rxctrl_write(struct nic *nic, const struct register_write *w)
 			arrived(nic) - nic->rx_arrived);
 	if (on || off)
 		nic->rx_arrived = arrived(nic);
+	for (unsigned n = 0; on && n < NIC_QUEUES; n++)
+		if (nic_reg(nic, RXDCTL(n)) & RXDCTL_ENABLE)
+			nic_rx_queue_update(nic, n);
 }
 
 void nic_secrxctrl_write(struct nic *nic, const struct register_write *w)

@@ -171,6 +171,16 @@ static void check_unchanged(struct nic *nic, unsigned n, struct rx_queue *q)
 		(unsigned long)base, count, head);
 }
 
+/*
+ * Enabled without a ring, while nothing is received: it fetches nothing and does no harm, and the register test
+ * of ethtool does just that. What it has when receive is turned on is what counts (nic_rxctrl_write()).
+ */
+static bool is_dormant(const struct nic *nic, unsigned n)
+{
+	return !(nic_reg(nic, RXCTRL) & RXCTRL_RXEN) &&
+	       !(nic_reg(nic, RDBAL(n)) | nic_reg(nic, RDBAH(n)) | nic_reg(nic, RDLEN(n)));
+}
+
 void nic_rx_queue_update(struct nic *nic, unsigned n)
 {
 	struct rx_queue *q = &nic->rxq[n];
@@ -179,7 +189,8 @@ void nic_rx_queue_update(struct nic *nic, unsigned n)
 	bool enable = nic_reg(nic, RXDCTL(n)) & RXDCTL_ENABLE;
 
 	if (enable && !q->enabled) {
-		queue_enable(nic, n);
+		if (!is_dormant(nic, n))
+			queue_enable(nic, n);
 	} else if (enable) {
 		check_unchanged(nic, n, q);
 	} else if (q->enabled) {

@@ -398,6 +398,21 @@ static void a_queue_that_is_half_configured_is_not_enabled(void **state)
 	assert_not_enabled(rig, 8, NIC_VIOLATION_QUEUE_HALF_CONFIGURED);
 }
 
+static void a_queue_without_a_ring_offends_only_when_receive_is_on(void **state)
+{
+	struct rig *rig = *state;
+
+	rig_write(rig, RXCTRL, 0);
+	rig_write(rig, RXDCTL(1), RXDCTL_ENABLE);
+	rig_write(rig, RXDCTL(2), RXDCTL_ENABLE);
+	nic_rx_queue_update(rig->nic, 1);
+	rig_write(rig, RXDCTL(1), 0);
+	rig_violated(rig, NIC_VIOLATION_QUEUE_HALF_CONFIGURED, 0);
+	rig_write(rig, RXCTRL, RXCTRL_RXEN);
+	rig_violated(rig, NIC_VIOLATION_QUEUE_HALF_CONFIGURED, 1);
+	assert_false(nic_peek32(rig->nic, RXDCTL(2)) & RXDCTL_ENABLE);
+}
+
 static void ring_registers_stay_while_the_queue_is_enabled(void **state)
 {
 	struct rig *rig = *state;
@@ -579,6 +594,7 @@ int main(void)
 		TEST(a_hung_receiver_drops_as_if_no_descriptor_was_there),
 		TEST(in_loopback_frames_come_back),
 		TEST(a_queue_that_is_half_configured_is_not_enabled),
+		TEST(a_queue_without_a_ring_offends_only_when_receive_is_on),
 		TEST(ring_registers_stay_while_the_queue_is_enabled),
 		TEST(the_tail_of_a_disabled_queue_stays),
 		TEST(the_reserved_bit_of_dca_rxctrl_is_a_violation),
