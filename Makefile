@@ -140,7 +140,7 @@ test-vm:
 	@contrib/install-deps.sh build test vm
 	@$(MAKE) all test-vm-programs $(IMAGE)/initrd.gz
 	$(GIVE_BACK)
-	@IXY_VM=$(abspath $(IMAGE)) $(TEST_ENV) netns-tests/run-tests.sh $(TESTS)
+	@IXY_VM=$(abspath $(IMAGE)) $(TEST_ENV) netns-tests/run-tests.sh -t 600 $(TESTS)
 test-vm-programs: $(VM)
 $(IMAGE)/initrd.gz: netns-tests/vm/image.sh netns-tests/vm/init
 	@echo "  IMAGE   $(@D)"
