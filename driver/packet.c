@@ -228,8 +228,11 @@ void pkt_buf_free(struct pkt_buf *buf)
 void pkt_buf_free_batch(struct pkt_buf *bufs[], uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		struct pkt_buf *rest = bufs[i]->next;
+		struct pkt_buf *rest;
 
+		if (!bufs[i])
+			continue;
+		rest = bufs[i]->next;
 		push(bufs[i]);
 		if (__builtin_expect(rest != NULL, 0))
 			pkt_buf_free(rest);

@@ -63,6 +63,12 @@ static inline uint8_t *pkt_buf_start(struct pkt_buf *buf)
 	return (uint8_t *)buf + sizeof(*buf) + PKT_BUF_HEADROOM;
 }
 
+/* The device address of that. */
+static inline uint64_t pkt_buf_start_iova(const struct pkt_buf *buf)
+{
+	return buf->iova + sizeof(*buf) + PKT_BUF_HEADROOM;
+}
+
 /* Device address of buf->data. The buffer is contiguous for the device, whatever the IOVA mode. */
 static inline uint64_t pkt_buf_data_iova(const struct pkt_buf *buf)
 {
@@ -127,6 +133,6 @@ struct pkt_buf *pkt_buf_alloc(struct mempool *pool); /* NULL when the pool is em
  * Builds with IXY_DEBUG abort with a message when a buffer is freed twice.
  */
 void pkt_buf_free(struct pkt_buf *buf);
-void pkt_buf_free_batch(struct pkt_buf *bufs[], uint32_t count);
+void pkt_buf_free_batch(struct pkt_buf *bufs[], uint32_t count); /* NULLs among them are passed over */
 
 #endif

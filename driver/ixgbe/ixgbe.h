@@ -53,7 +53,7 @@ struct ixgbe_context {
 
 struct ixgbe_tx_queue {
 	volatile union ixgbe_tx_desc *descs;
-	struct pkt_buf **bufs; /* at the index of a frame's last descriptor: the frame; NULL elsewhere */
+	struct pkt_buf **bufs; /* clean .. next: at a frame's last descriptor the frame, else NULL */
 	uint16_t *rs;          /* indices of descriptors with RS, oldest at rs_head */
 	struct pci_doorbell tail;
 	uint16_t mask;

@@ -451,6 +451,7 @@ union ixgbe_rx_desc {
 		uint16_t length;
 		uint16_t vlan;
 	} wb;
+	uint64_t half[2]; /* either form, as it is loaded: info and hash; status, length and tag */
 	struct { /* legacy form, 7.1.5 */
 		uint64_t addr;
 		uint16_t length;
@@ -491,6 +492,7 @@ union ixgbe_tx_desc {
 		uint32_t cmd_type_len;
 		uint32_t olinfo_status;
 	} read;
+	uint64_t half[2];
 	struct {
 		uint64_t reserved;
 		uint32_t nxtseq;

@@ -45,7 +45,7 @@ static void rx_refill(struct ixgbe_rx_queue *q, uint32_t at_least)
 		for (uint32_t i = 0; i < got; i++) {
 			volatile union ixgbe_rx_desc *desc = &q->descs[q->fill + i];
 
-			desc->read.packet_addr = htole64(pkt_buf_data_iova(q->bufs[q->fill + i]));
+			desc->read.packet_addr = htole64(pkt_buf_start_iova(q->bufs[q->fill + i]));
 			desc->read.header_addr = 0; /* also clears DD of the write-back that lay here */
 		}
 		q->fill = (uint16_t)(q->fill + got) & q->mask;
@@ -57,21 +57,31 @@ static void rx_refill(struct ixgbe_rx_queue *q, uint32_t at_least)
 		pci_doorbell_ring(&q->tail, q->fill);
 }
 
-static uint16_t rx_flags(uint32_t status, uint32_t info)
+/*
+ * What the NIC verified, by the bits that say which checksums it looked at (L4I, IPCS: status bits 5 and 6) and
+ * which it found wrong (TCPE, IPE: bits 30 and 31).
+ */
+static inline uint16_t rx_flags(uint32_t status, uint32_t info)
 {
-	uint16_t flags = 0;
+	enum { L4 = 1, IP = 2, L4_WRONG = 4, IP_WRONG = 8 };
+	static const uint8_t verified[16] = {
+		[L4] = PKT_RX_L4_CSUM_GOOD,
+		[L4 | IP_WRONG] = PKT_RX_L4_CSUM_GOOD,
+		[L4 | L4_WRONG] = PKT_RX_L4_CSUM_BAD,
+		[L4 | L4_WRONG | IP_WRONG] = PKT_RX_L4_CSUM_BAD,
+		[IP] = PKT_RX_IP_CSUM_GOOD,
+		[IP | L4_WRONG] = PKT_RX_IP_CSUM_GOOD,
+		[IP | L4] = PKT_RX_IP_CSUM_GOOD | PKT_RX_L4_CSUM_GOOD,
+		[IP | L4 | L4_WRONG] = PKT_RX_IP_CSUM_GOOD | PKT_RX_L4_CSUM_BAD,
+		[IP | L4 | IP_WRONG] = PKT_RX_L4_CSUM_GOOD,
+		[IP | L4 | L4_WRONG | IP_WRONG] = PKT_RX_L4_CSUM_BAD,
+	};
+	uint16_t flags = verified[(status >> 5 & 3) | status >> 30 << 2];
 
-	if (status & RXD_STAT_IPCS && !(status & RXD_ERR_IPE))
-		flags |= PKT_RX_IP_CSUM_GOOD;
-	if (status & RXD_STAT_L4I) {
-		if (!(status & RXD_ERR_TCPE))
-			flags |= PKT_RX_L4_CSUM_GOOD;
-		else if (!(info & RXD_TYPE_UDP)) /* erratum: UDP without a checksum may look like an error */
-			flags |= PKT_RX_L4_CSUM_BAD;
-	}
-	if (info & 0xF)
-		flags |= PKT_RX_RSS_HASH;
-	return flags;
+	if (unlikely(flags & PKT_RX_L4_CSUM_BAD && info & RXD_TYPE_UDP))
+		flags &=
+			(uint16_t)~PKT_RX_L4_CSUM_BAD; /* erratum: UDP without a checksum may look like an error */
+	return info & 0xF ? flags | PKT_RX_RSS_HASH : flags;
 }
 
 /* Give up the segment in hand and the chain it belongs to; skip what follows up to the frame's end. */
@@ -85,73 +95,92 @@ static void rx_drop(struct ixgbe_rx_queue *q, struct pkt_buf *buf, bool ends, en
 	q->discard = !ends;
 }
 
+/*
+ * All but a good frame in one buffer: a segment of a longer frame, or something wrong. Returns the frame, if it
+ * is complete with this buffer.
+ */
+static struct pkt_buf *rx_segment(
+	struct ixgbe_rx_queue *q, struct pkt_buf *buf, uint32_t size, uint32_t status)
+{
+	struct pkt_buf *first = q->chain;
+	bool eop = status & RXD_STAT_EOP;
+	/* The NIC fills a buffer before it goes on to the next, so one that is not full ends its frame. */
+	bool ends = eop || size != q->buffer_size;
+
+	/* What the device says about its own write must fit the buffer that it was given. */
+	if (q->discard || size == 0 || size > q->buffer_size || ends != eop) {
+		rx_drop(q, buf, ends, IXY_DROP_RX_BAD_DESCRIPTOR);
+		return NULL;
+	}
+	if (status & RXD_ERR_RXE) {
+		rx_drop(q, buf, eop, IXY_DROP_RX_ERROR);
+		return NULL;
+	}
+	buf->size = size;
+	if (!first) {
+		buf->frame_size = size;
+		q->chain = first = buf;
+	} else {
+		q->chain_last->next = buf;
+		first->frame_size += size;
+		if (++first->segments > IXGBE_RX_SEGMENTS) {
+			rx_drop(q, NULL, eop, IXY_DROP_RX_BAD_DESCRIPTOR);
+			return NULL;
+		}
+	}
+	q->chain_last = buf;
+	if (!eop)
+		return NULL;
+	q->chain = NULL;
+	return first;
+}
+
 uint32_t ixgbe_rx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *bufs[], uint32_t limit)
 {
 	struct ixgbe_rx_queue *q = &ixgbe(dev)->rx[queue];
+	const uint16_t mask = q->mask, fill = q->fill;
+	bool amid = q->chain || q->discard; /* in the middle of a frame */
+	uint16_t next = q->next;
 	uint64_t bytes = 0;
 	uint32_t n = 0;
 
-	while (n < limit && q->next != q->fill) {
-		volatile union ixgbe_rx_desc *desc = &q->descs[q->next];
-		uint32_t status = le32toh(__atomic_load_n(&desc->wb.status_error, __ATOMIC_ACQUIRE));
+	while (n < limit && next != fill) {
+		volatile union ixgbe_rx_desc *desc = &q->descs[next];
+		/* The NIC writes all 16 bytes, DD with them; the acquire orders the other half behind it. */
+		uint64_t high = le64toh(__atomic_load_n(&desc->half[1], __ATOMIC_ACQUIRE));
+		uint32_t status = (uint32_t)high, size = high >> 32 & 0xFFFF;
 
 		if (!(status & RXD_STAT_DD))
 			break;
-		/* The NIC writes all 16 bytes, DD with them; the acquire above orders what follows. */
-		uint32_t info = le32toh(desc->wb.info);
-		uint32_t size = le16toh(desc->wb.length);
-		bool eop = status & RXD_STAT_EOP;
-		/* The NIC fills a buffer before it goes on to the next, so one that is not full ends its frame. */
-		bool ends = eop || size != q->buffer_size;
-		struct pkt_buf *buf = q->bufs[q->next];
+		uint64_t low = le64toh(desc->half[0]);
+		struct pkt_buf *frame = q->bufs[next];
 
-		q->bufs[q->next] = NULL;
-		q->next = (uint16_t)(q->next + 1) & q->mask;
-		__builtin_prefetch(q->bufs[q->next]);
+		q->bufs[next] = NULL;
+		next = (uint16_t)(next + 1) & mask;
+		__builtin_prefetch(q->bufs[next]);
 
-		/* What the device says about its own write must fit the buffer that it was given. */
-		if (unlikely(q->discard || size == 0 || size > q->buffer_size || ends != eop)) {
-			rx_drop(q, buf, ends, IXY_DROP_RX_BAD_DESCRIPTOR);
-			continue;
-		}
-		if (unlikely(status & RXD_ERR_RXE)) {
-			rx_drop(q, buf, eop, IXY_DROP_RX_ERROR);
-			continue;
-		}
-
-		buf->size = size;
-		if (likely(!q->chain)) {
-			buf->frame_size = size;
-			if (unlikely(!eop)) {
-				q->chain = q->chain_last = buf;
-				continue;
-			}
+		/* Most frames are good and lie in one buffer. size - 1 is huge for the length 0 that nobody wants. */
+		if (likely(!amid && (status & (RXD_STAT_EOP | RXD_ERR_RXE)) == RXD_STAT_EOP &&
+			    size - 1 < q->buffer_size)) {
+			frame->size = frame->frame_size = size;
 		} else {
-			struct pkt_buf *first = q->chain;
-
-			q->chain_last->next = buf;
-			q->chain_last = buf;
-			first->frame_size += size;
-			if (unlikely(++first->segments > IXGBE_RX_SEGMENTS)) {
-				rx_drop(q, NULL, eop, IXY_DROP_RX_BAD_DESCRIPTOR);
+			frame = rx_segment(q, frame, size, status);
+			amid = q->chain || q->discard;
+			if (!frame)
 				continue;
-			}
-			if (!eop)
-				continue;
-			q->chain = NULL;
-			buf = first;
 		}
-		buf->flags = rx_flags(status, info);
-		buf->rss_hash = le32toh(desc->wb.rss_hash);
-		bytes += buf->frame_size;
-		bufs[n++] = buf;
+		frame->flags = rx_flags(status, (uint32_t)low);
+		frame->rss_hash = (uint32_t)(low >> 32);
+		bytes += frame->frame_size;
+		bufs[n++] = frame;
 	}
+	q->next = next;
 	if (n) {
 		count(&q->stats.rx_frames, n);
 		count(&q->stats.rx_bytes, bytes);
 	}
 	/* Refill when a sixteenth of the ring came together. */
-	rx_refill(q, q->mask / 16 + 1u);
+	rx_refill(q, mask / 16 + 1u);
 	return n;
 }
 

@@ -38,17 +38,15 @@ static void tx_free_to(struct ixgbe_tx_queue *q, uint16_t last)
 {
 	uint16_t end = (uint16_t)(last + 1) & q->mask;
 
+	/* The control thread watches it (stats.c). */
 	__atomic_store_n(
 		&q->completed, q->completed + ((uint32_t)(end - q->clean) & q->mask), __ATOMIC_RELAXED);
-	while (q->clean != end) {
-		struct pkt_buf *frame = q->bufs[q->clean];
-
-		if (frame) {
-			pkt_buf_free(frame);
-			q->bufs[q->clean] = NULL;
-		}
-		q->clean = (uint16_t)(q->clean + 1) & q->mask;
+	if (end < q->clean) { /* around the ring's end */
+		pkt_buf_free_batch(&q->bufs[q->clean], q->mask + 1u - q->clean);
+		q->clean = 0;
 	}
+	pkt_buf_free_batch(&q->bufs[q->clean], (uint32_t)(end - q->clean));
+	q->clean = end;
 }
 
 /* Take back what has left: follow the descriptors with RS as far as DD is set. */
@@ -76,6 +74,13 @@ struct tx_plan {
 	struct ixgbe_context context;
 };
 
+/* What a batch adds up to, and what holds for all of it. */
+struct tx_sum {
+	uint64_t frames, bytes; /* on the wire */
+	bool link_up;
+};
+
+#define TX_PLAIN    (TXD_DTYP_DATA | TXD_CMD_DEXT | TXD_CMD_IFCS | TXD_CMD_EOP)
 #define TX_OFFLOADS (PKT_TX_L4_CSUM | PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO)
 
 static void tx_plan_offload(const struct ixgbe_tx_queue *q, struct pkt_buf *frame, struct tx_plan *plan)
@@ -127,36 +132,45 @@ static void tx_plan(const struct ixgbe_device *dev, const struct ixgbe_tx_queue 
 	}
 }
 
-static void tx_write_context(struct ixgbe_tx_queue *q, const struct ixgbe_context *context)
+/* The next descriptor, and what tx_free_to() is to free with it. */
+static inline volatile union ixgbe_tx_desc *tx_next(struct ixgbe_tx_queue *q, struct pkt_buf *frame)
 {
 	volatile union ixgbe_tx_desc *desc = &q->descs[q->next];
+
+	q->bufs[q->next] = frame;
+	q->next = (uint16_t)(q->next + 1) & q->mask;
+	return desc;
+}
+
+static void tx_write_context(struct ixgbe_tx_queue *q, const struct ixgbe_context *context)
+{
+	volatile union ixgbe_tx_desc *desc = tx_next(q, NULL);
 
 	desc->context.vlan_maclen_iplen = htole32(context->vlan_maclen_iplen);
 	desc->context.fcoef_ipsec = 0;
 	desc->context.tucmd = htole32(context->tucmd);
 	desc->context.mss_l4len_idx = htole32(context->mss_l4len_idx);
 	q->context = *context;
-	q->next = (uint16_t)(q->next + 1) & q->mask;
+}
+
+/* DD, in the word of olinfo, is clear. */
+static inline void tx_write_data(
+	volatile union ixgbe_tx_desc *desc, const struct pkt_buf *buf, uint32_t command, uint32_t olinfo)
+{
+	desc->read.addr = htole64(pkt_buf_data_iova(buf));
+	desc->half[1] = htole64((uint64_t)olinfo << 32 | command | buf->size);
 }
 
 /* Write the descriptors of one frame, for which there is room. */
 static void tx_write(struct ixgbe_tx_queue *q, struct pkt_buf *frame, const struct tx_plan *plan)
 {
+	struct pkt_buf *buf = frame;
+
 	if (plan->new_context)
 		tx_write_context(q, &plan->context);
-	for (struct pkt_buf *buf = frame; buf; buf = buf->next) {
-		volatile union ixgbe_tx_desc *desc = &q->descs[q->next];
-		uint32_t command = plan->command | buf->size;
-
-		if (!buf->next) {
-			command |= TXD_CMD_EOP;
-			q->bufs[q->next] = frame;
-		}
-		desc->read.addr = htole64(pkt_buf_data_iova(buf));
-		desc->read.cmd_type_len = htole32(command);
-		desc->read.olinfo_status = htole32(plan->olinfo); /* DD is clear */
-		q->next = (uint16_t)(q->next + 1) & q->mask;
-	}
+	for (; buf->next; buf = buf->next)
+		tx_write_data(tx_next(q, NULL), buf, plan->command, plan->olinfo);
+	tx_write_data(tx_next(q, frame), buf, plan->command | TXD_CMD_EOP, plan->olinfo);
 }
 
 /*
@@ -170,45 +184,74 @@ static void tx_request_status(struct ixgbe_tx_queue *q)
 	q->rs[q->rs_tail++ & q->mask] = last;
 }
 
+/*
+ * A frame that is not plain: in several buffers, with an offload, to be padded, or not to be sent at all. Returns
+ * whether it was taken, that is, sent or dropped; else there is no room for it.
+ */
+static bool tx_special(
+	struct ixgbe_device *dev, struct ixgbe_tx_queue *q, struct pkt_buf *frame, struct tx_sum *sum)
+{
+	uint32_t room = (uint32_t)(q->clean - q->next - 1) & q->mask;
+	struct tx_plan plan = {.drop = IXY_DROP_TX_LINK_DOWN};
+
+	if (likely(sum->link_up)) {
+		/*
+		 * A context may come on top. To be known first: planning TSO changes the headers. What has more
+		 * segments than the NIC takes is not waited for but dropped by the plan.
+		 */
+		if (frame->segments + (frame->flags & TX_OFFLOADS ? 1u : 0u) > room &&
+			frame->segments < PKT_BUF_MAX_SEGMENTS)
+			return false;
+		tx_plan(dev, q, frame, &plan);
+	}
+	if (plan.drop != IXY_DROP_COUNT) {
+		count(&q->stats.drops[plan.drop], pkt_buf_wire_frames(frame));
+		pkt_buf_free(frame);
+		return true;
+	}
+	tx_write(q, frame, &plan);
+	sum->frames += pkt_buf_wire_frames(frame);
+	sum->bytes += pkt_buf_wire_bytes(frame);
+	return true;
+}
+
 uint32_t ixgbe_tx_batch(struct ixy_device *ixy, uint16_t queue, struct pkt_buf *bufs[], uint32_t limit)
 {
 	struct ixgbe_device *dev = ixgbe(ixy);
 	struct ixgbe_tx_queue *q = &dev->tx[queue];
-	bool link_up = __atomic_load_n(&dev->ixy.link.up, __ATOMIC_RELAXED);
-	uint16_t start, since_rs = 0;
-	uint64_t frames = 0, bytes = 0;
-	uint32_t n;
+	struct tx_sum sum = {.link_up = __atomic_load_n(&dev->ixy.link.up, __ATOMIC_RELAXED)};
+	/* With the link down no length is plain, and every frame is dropped by its name. */
+	const uint32_t plain_lengths = sum.link_up ? __atomic_load_n(&dev->ixy.mtu, __ATOMIC_RELAXED) +
+							     ETH_HEADER + VLAN_TAG + 1 - ETH_MIN_FRAME
+						   : 0;
+	uint32_t n, room, since_rs = 0;
+	uint16_t start;
 
 	tx_reclaim(q);
 	start = q->next;
+	room = (uint32_t)(q->clean - q->next - 1) & q->mask;
 	for (n = 0; n < limit; n++) {
 		struct pkt_buf *frame = bufs[n];
-		uint32_t room = (uint32_t)(q->clean - q->next - 1) & q->mask;
-		struct tx_plan plan;
 
-		if (likely(link_up)) {
-			/*
-			 * A context may come on top. To be known first: planning TSO changes the headers.
-			 * What has more segments than the NIC takes is not waited for but dropped by the
-			 * plan.
-			 */
-			if (frame->segments + (frame->flags & TX_OFFLOADS ? 1u : 0u) > room &&
-				frame->segments < PKT_BUF_MAX_SEGMENTS)
+		if (likely(frame->segments == 1 && !(frame->flags & TX_OFFLOADS) &&
+			    frame->frame_size - ETH_MIN_FRAME < plain_lengths &&
+			    frame->size == frame->frame_size)) {
+			if (unlikely(room == 0))
 				break;
-			tx_plan(dev, q, frame, &plan);
+			tx_write_data(tx_next(q, frame), frame, TX_PLAIN, frame->size << TXD_OL_PAYLEN_SHIFT);
+			sum.frames++;
+			sum.bytes += frame->size;
+			room--;
+			since_rs++;
 		} else {
-			plan.drop = IXY_DROP_TX_LINK_DOWN;
+			uint16_t before = q->next;
+
+			if (!tx_special(dev, q, frame, &sum))
+				break;
+			since_rs += (uint32_t)(q->next - before) & q->mask;
+			room = (uint32_t)(q->clean - q->next - 1) & q->mask;
 		}
-		if (unlikely(plan.drop != IXY_DROP_COUNT)) {
-			count(&q->stats.drops[plan.drop], pkt_buf_wire_frames(frame));
-			pkt_buf_free(frame);
-			continue;
-		}
-		tx_write(q, frame, &plan);
-		frames += pkt_buf_wire_frames(frame);
-		bytes += pkt_buf_wire_bytes(frame);
-		since_rs += frame->segments;
-		if (since_rs >= IXGBE_TX_RS_EVERY) {
+		if (unlikely(since_rs >= IXGBE_TX_RS_EVERY)) {
 			tx_request_status(q);
 			since_rs = 0;
 		}
@@ -217,8 +260,8 @@ uint32_t ixgbe_tx_batch(struct ixy_device *ixy, uint16_t queue, struct pkt_buf *
 		if (since_rs)
 			tx_request_status(q);
 		pci_doorbell_ring(&q->tail, q->next);
-		count(&q->stats.tx_frames, frames);
-		count(&q->stats.tx_bytes, bytes);
+		count(&q->stats.tx_frames, sum.frames);
+		count(&q->stats.tx_bytes, sum.bytes);
 	}
 	__atomic_store_n(&q->pending, (uint32_t)(q->next - q->clean) & q->mask, __ATOMIC_RELAXED);
 	return n;
@@ -337,17 +380,18 @@ void ixgbe_tx_queue_empty(struct ixgbe_device *dev, uint16_t queue, enum ixy_dro
 	if (!q->bufs)
 		return;
 	tx_reclaim(q);
-	for (uint32_t i = 0; i <= q->mask; i++) {
-		if (!q->bufs[i])
+	for (; q->clean != q->next; q->clean = (uint16_t)(q->clean + 1) & q->mask) {
+		struct pkt_buf *frame = q->bufs[q->clean];
+
+		if (!frame)
 			continue;
 		/* It had been counted as sent when it was queued. */
-		uint64_t frames = pkt_buf_wire_frames(q->bufs[i]);
+		uint64_t frames = pkt_buf_wire_frames(frame);
 
 		count(&q->stats.drops[reason], frames);
 		count(&q->stats.tx_frames, -frames);
-		count(&q->stats.tx_bytes, -pkt_buf_wire_bytes(q->bufs[i]));
-		pkt_buf_free(q->bufs[i]);
-		q->bufs[i] = NULL;
+		count(&q->stats.tx_bytes, -pkt_buf_wire_bytes(frame));
+		pkt_buf_free(frame);
 	}
 	q->next = q->clean = 0;
 	q->rs_head = q->rs_tail = 0;
