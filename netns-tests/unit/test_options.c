@@ -45,8 +45,8 @@ static void a_device_and_a_name_are_enough(void **state)
 	assert_int_equal(o.multicast, MULTICAST_ALL);
 	assert_int_equal(o.log_level, IXY_LOG_INFO);
 	assert_null(o.netns);
-	assert_false(o.no_offload || o.has_mac || o.persist || o.has_owner || o.has_group || o.poll || o.force ||
-		     o.reserve_huge_pages || o.json || o.help || o.version);
+	assert_false(o.no_offload || o.has_mac || o.persist || o.has_owner || o.has_group || o.poll ||
+		     o.force || o.reserve_huge_pages || o.json || o.help || o.version);
 }
 
 static void every_option_arrives(void **state)
@@ -57,7 +57,8 @@ static void every_option_arrives(void **state)
 	(void)state;
 	assert_int_equal(
 		parse("--queues 16 --mtu=9000 --mac 02:00:5e:aB:CD:ef --netns blue --persist --owner root "
-		      "--group 0 --poll --idle-usecs 0 --cpu 3,0-1 --multicast list --ring 4096 --no-offload --force "
+		      "--group 0 --poll --idle-usecs 0 --cpu 3,0-1 --multicast list --ring 4096 --no-offload "
+		      "--force "
 		      "--reserve-hugepages --json --log-level debug 0000:03:00.0 ixy1",
 			&o),
 		0);
@@ -158,8 +159,8 @@ static void a_full_cpu_list_fits(void **state)
 static void help_names_every_option(void **state)
 {
 	static const char *const names[] = {"--queues", "--mtu", "--mac", "--netns", "--persist", "--owner",
-		"--group", "--poll", "--idle-usecs", "--cpu", "--multicast", "--ring", "--no-offload", "--force",
-		"--reserve-hugepages", "--json", "--log-level", "--version", "--help",
+		"--group", "--poll", "--idle-usecs", "--cpu", "--multicast", "--ring", "--no-offload",
+		"--force", "--reserve-hugepages", "--json", "--log-level", "--version", "--help",
 		"soft:", "vfio-user:", "SIGUSR1"};
 	char *text = NULL;
 	size_t size = 0;
