@@ -5,37 +5,15 @@
  * In the guest the interface is eth0. All tests share one guest, and each leaves the interface up, with its
  * addresses and MTU 1500.
  */
-#include "vm.h"
-
 #include <unistd.h>
 
-#define CARRIER_SECONDS 15
-#define FILE_MIB        24
-#define FRAMES          50 /* test frames sent at a filter */
+#include "traffic.h"
+
+#define FRAMES 50 /* test frames sent at a filter */
 
 static const uint8_t guest_mac[6] = {0x02, 0x82, 0x59, 0x90, 0x00, 0x01}; /* as the rig gives it to the NIC */
 
-/* --- bring-up ----------------------------------------------------------------------------------------------- */
-
-static bool guest_carrier(struct vm *vm, bool up)
-{
-	return vm_run(vm, 10, "grep -q %d /sys/class/net/eth0/carrier", up) == 0;
-}
-
-static void await_carrier(struct vm *vm, bool up)
-{
-	assert_soon(CARRIER_SECONDS, guest_carrier(vm, up));
-}
-
-/* Addresses of eth0, and up: what a driver that was just loaded needs. */
-static void set_up_interface(struct vm *vm)
-{
-	vm_ok(vm,
-		"ip link set eth0 up && ip addr replace %s/24 dev eth0 && ip addr replace %s/64 dev eth0 "
-		"nodad",
-		vm->rig->v4_host, vm->rig->v6_host);
-	await_carrier(vm, true);
-}
+/* --- bring-up -------------------------------------------------------------------------------------------- */
 
 static int boot_and_load_driver(void **state)
 {
@@ -43,14 +21,12 @@ static int boot_and_load_driver(void **state)
 
 	vm_boot(state);
 	vm = *state;
-	command_ok(vm->rig->peer, "ip addr replace %s/24 dev p0 && ip addr replace %s/64 dev p0 nodad",
-		vm->rig->v4_peer, vm->rig->v6_peer);
 	vm_ok(vm, "dmesg --clear && modprobe ixgbe");
-	set_up_interface(vm);
+	traffic_set_up(vm, "eth0");
 	return 0;
 }
 
-/* --- asking ------------------------------------------------------------------------------------------------- */
+/* --- asking ---------------------------------------------------------------------------------------------- */
 
 static uint64_t ethtool_statistic(struct vm *vm, const char *name)
 {
@@ -60,13 +36,6 @@ static uint64_t ethtool_statistic(struct vm *vm, const char *name)
 static uint64_t interrupts(struct vm *vm, const char *vector)
 {
 	return vm_number(vm, "awk '$NF == \"%s\" { print $2 + $3 }' /proc/interrupts", vector);
-}
-
-static void assert_pings(struct vm *vm)
-{
-	vm_ok(vm, "ping -nqc3 -i0.2 -W5 %s && ping -nqc3 -i0.2 -W5 %s", vm->rig->v4_peer, vm->rig->v6_peer);
-	command_ok(vm->rig->peer, "ping -nqc3 -i0.2 -W5 %s && ping -nqc3 -i0.2 -W5 %s", vm->rig->v4_host,
-		vm->rig->v6_host);
 }
 
 /*
@@ -83,7 +52,7 @@ static void assert_no_complaint(struct vm *vm)
 			process_stderr(vm->rig->softnic));
 }
 
-/* --- first contact -------------------------------------------------------------------------------------------- */
+/* --- first contact --------------------------------------------------------------------------------------- */
 
 static void the_driver_finds_the_device_without_a_warning(void **state)
 {
@@ -98,60 +67,28 @@ static void the_driver_finds_the_device_without_a_warning(void **state)
 static void both_sides_reach_each_other(void **state)
 {
 	struct vm *vm = *state;
-	static const unsigned sizes[] = {0, 1, 18, 64, 1000, 1471, 1472, 1473, 8000, 65000};
 
-	assert_pings(vm);
-	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		vm_ok(vm, "ping -nqc2 -i0.01 -W5 -s %u %s", sizes[i], vm->rig->v4_peer);
-		command_ok(vm->rig->peer, "ping -nqc2 -i0.01 -W5 -s %u %s", sizes[i], vm->rig->v6_host);
-	}
+	traffic_pings(vm);
+	traffic_sizes(vm);
 	vm_ok(vm, "ping -nqf -c 1000 %s", vm->rig->v4_peer);
 	assert_no_complaint(vm);
 }
 
-/* --- transfer --------------------------------------------------------------------------------------------------- */
+/* --- transfer -------------------------------------------------------------------------------------------- */
 
 static void tcp_streams_run_in_both_directions(void **state)
 {
 	struct vm *vm = *state;
-	struct process *server = process_start("iperf3", vm->rig->peer, "exec iperf3 -s");
 
-	assert_soon(10, command(vm->rig->peer, "ss -Hltn sport = 5201 | grep -q .") == 0);
-	vm_ok(vm, "iperf3 -c %s -n 32M && iperf3 -R -c %s -n 32M", vm->rig->v4_peer, vm->rig->v4_peer);
-	vm_ok(vm, "iperf3 -c %s -n 32M -P 4 && iperf3 -R -c %s -n 32M -P 4", vm->rig->v6_peer,
-		vm->rig->v6_peer);
-	process_stop(server);
+	traffic_streams(vm);
 	assert_no_complaint(vm);
-}
-
-/* A file of random bytes there and back, TCP over IPv4 one way, over IPv6 the other. */
-static void assert_file_arrives(struct vm *vm)
-{
-	const char *folder = commands_folder();
-	struct process *receiver;
-	char sum[65] = {0};
-
-	command_ok(NULL, "head -c %dM /dev/urandom >%s/sent", FILE_MIB, folder);
-	memcpy(sum, command_ok(NULL, "sha256sum <%s/sent", folder), 64);
-
-	vm_ok(vm, "socat -u TCP4-LISTEN:5001 OPEN:/run/file,creat,trunc >/dev/null 2>&1 & "
-		  "until ss -Hltn sport = 5001 | grep -q .; do sleep 0.1; done");
-	command_ok(vm->rig->peer, "socat -u OPEN:%s/sent TCP4:%s:5001", folder, vm->rig->v4_host);
-	vm_ok(vm, "while pidof -q socat; do sleep 0.1; done; sha256sum </run/file | grep %s", sum);
-
-	receiver = process_start(
-		"socat", vm->rig->peer, "exec socat -u TCP6-LISTEN:5002 OPEN:%s/back,creat,trunc", folder);
-	assert_soon(10, command(vm->rig->peer, "ss -Hltn sport = 5002 | grep -q .") == 0);
-	vm_ok(vm, "socat -u OPEN:/run/file TCP6:[%s]:5002 && rm /run/file", vm->rig->v6_peer);
-	assert_int_equal(process_wait(receiver, 10), 0);
-	command_ok(NULL, "sha256sum <%s/back | grep %s", folder, sum);
 }
 
 static void a_file_arrives_as_it_was_sent(void **state)
 {
 	struct vm *vm = *state;
 
-	assert_file_arrives(vm);
+	traffic_file(vm);
 	assert_no_complaint(vm);
 }
 
@@ -159,22 +96,18 @@ static void jumbo_frames_pass(void **state)
 {
 	struct vm *vm = *state;
 
-	command_ok(vm->rig->peer, "ip link set p0 mtu 9000");
-	command_ok(vm->rig->host, "ip link set d0 mtu 9000");
+	traffic_cable_mtu(vm, 9000);
 	vm_ok(vm, "ip link set eth0 mtu 9000");
-	await_carrier(vm, true);
-	vm_ok(vm, "ping -nqc3 -i0.2 -W5 -M do -s 8972 %s", vm->rig->v4_peer);
-	command_ok(vm->rig->peer, "ping -nqc3 -i0.2 -W5 -M do -s 8972 %s", vm->rig->v4_host);
-	assert_file_arrives(vm);
+	traffic_await_carrier(vm, "eth0", true);
+	traffic_jumbo(vm);
 	vm_ok(vm, "ip link set eth0 mtu 1500");
-	command_ok(vm->rig->peer, "ip link set p0 mtu 1500");
-	command_ok(vm->rig->host, "ip link set d0 mtu 1500");
-	await_carrier(vm, true);
-	assert_pings(vm);
+	traffic_cable_mtu(vm, 1500);
+	traffic_await_carrier(vm, "eth0", true);
+	traffic_pings(vm);
 	assert_no_complaint(vm);
 }
 
-/* --- queues ------------------------------------------------------------------------------------------------------- */
+/* --- queues ---------------------------------------------------------------------------------------------- */
 
 struct queues {
 	uint64_t packets[2], interrupts[2];
@@ -236,15 +169,15 @@ static void flows_spread_over_queues_and_vectors(void **state)
 	vm_ok(vm, "ethtool -X eth0 default && ethtool -N eth0 rx-flow-hash udp4 sd");
 
 	vm_ok(vm, "ethtool -L eth0 combined 1");
-	await_carrier(vm, true);
-	assert_pings(vm);
+	traffic_await_carrier(vm, "eth0", true);
+	traffic_pings(vm);
 	vm_ok(vm, "ethtool -L eth0 combined 2");
-	await_carrier(vm, true);
-	assert_pings(vm);
+	traffic_await_carrier(vm, "eth0", true);
+	traffic_pings(vm);
 	assert_no_complaint(vm);
 }
 
-/* --- offloads ------------------------------------------------------------------------------------------------------ */
+/* --- offloads -------------------------------------------------------------------------------------------- */
 
 /*
  * What the guest sends is on the wire in frames that fit, with checksums that are right. Returns how many TCP
@@ -335,7 +268,7 @@ static void a_wrong_checksum_is_found_on_receive(void **state)
 	link_mac(rig->peer, "p0", from);
 	size = frame_udp4(frame, guest_mac, from, rig->v4_peer, rig->v4_host, 1000, 9, 100);
 	send_frames(vm, frame, size);
-	assert_pings(vm);
+	traffic_pings(vm);
 	assert_int_equal(ethtool_statistic(vm, "rx_csum_offload_errors"), ip_before);
 	assert_int_equal(udp_checksum_errors(vm), udp_before);
 
@@ -351,7 +284,7 @@ static void a_wrong_checksum_is_found_on_receive(void **state)
 	assert_no_complaint(vm);
 }
 
-/* --- VLAN ---------------------------------------------------------------------------------------------------------- */
+/* --- VLAN ------------------------------------------------------------------------------------------------ */
 
 /* What the guest sends in VLAN 42 carries that tag, and it gets what comes with the tag, whoever handles tags. */
 static void assert_vlan_42_works(struct vm *vm)
@@ -389,10 +322,10 @@ static void vlan_tags_are_inserted_stripped_and_filtered(void **state)
 		  "ip neigh add 192.0.2.1 lladdr 02:00:00:00:00:77 dev eth0.42");
 	assert_vlan_42_works(vm);
 	vm_ok(vm, "ethtool -K eth0 txvlan off rxvlan off");
-	await_carrier(vm, true);
+	traffic_await_carrier(vm, "eth0", true);
 	assert_vlan_42_works(vm);
 	vm_ok(vm, "ethtool -K eth0 txvlan on rxvlan on");
-	await_carrier(vm, true);
+	traffic_await_carrier(vm, "eth0", true);
 	assert_vlan_42_works(vm);
 
 	/* A VLAN that the guest does not have is kept out by the NIC. */
@@ -402,11 +335,11 @@ static void vlan_tags_are_inserted_stripped_and_filtered(void **state)
 	send_frames(vm, tagged, frame_tag(tagged, size, 0x8100, 43));
 	assert_soon(5, rig_nic(vm->rig, "rx_filtered") >= filtered + FRAMES);
 	vm_ok(vm, "ip link del eth0.42");
-	assert_pings(vm);
+	traffic_pings(vm);
 	assert_no_complaint(vm);
 }
 
-/* --- filters ---------------------------------------------------------------------------------------------------------- */
+/* --- filters --------------------------------------------------------------------------------------------- */
 
 /* How many of FRAMES frames to this address the NIC hands to the guest. */
 static uint64_t delivered(struct vm *vm, const uint8_t to[6])
@@ -465,11 +398,11 @@ static void address_filters_let_in_what_the_guest_wants(void **state)
 	assert_int_equal(delivered(vm, stranger), FRAMES);
 	assert_int_equal(delivered(vm, guest_mac), 0);
 	vm_ok(vm, "ip link set eth0 address 02:82:59:90:00:01");
-	assert_pings(vm);
+	traffic_pings(vm);
 	assert_no_complaint(vm);
 }
 
-/* --- what ethtool shows ----------------------------------------------------------------------------------------------- */
+/* --- what ethtool shows ---------------------------------------------------------------------------------- */
 
 /*
  * The driver's counters, its queues' and the NIC's own registers. The NIC counts the CRC of what it sends, not of
@@ -499,7 +432,7 @@ static void the_statistics_add_up(void **state)
 	struct vm *vm = *state;
 
 	vm_ok(vm, "rmmod ixgbe && modprobe ixgbe");
-	set_up_interface(vm);
+	traffic_set_up(vm, "eth0");
 	vm_ok(vm, "ping -nqf -c 1000 -s 200 %s && ping -nqf -c 500 -s 1400 %s", vm->rig->v4_peer,
 		vm->rig->v4_peer);
 	if (!wait_for(10, counters_agree(vm)))
@@ -531,14 +464,14 @@ static void the_self_test_passes_whole(void **state)
 
 	vm_ok(vm, "ethtool -t eth0 offline");
 	assert_non_null(strstr(vm->output, "The test result is PASS"));
-	await_carrier(vm, true);
+	traffic_await_carrier(vm, "eth0", true);
 	vm_ok(vm, "ethtool -t eth0 online");
 	assert_non_null(strstr(vm->output, "The test result is PASS"));
-	assert_pings(vm);
+	traffic_pings(vm);
 	assert_no_complaint(vm);
 }
 
-/* --- lives -------------------------------------------------------------------------------------------------------------- */
+/* --- lives ----------------------------------------------------------------------------------------------- */
 
 static void the_driver_can_be_unloaded_and_loaded_20_times(void **state)
 {
@@ -547,8 +480,8 @@ static void the_driver_can_be_unloaded_and_loaded_20_times(void **state)
 	for (unsigned i = 0; i < 20; i += 5)
 		vm_ok(vm, "for i in 1 2 3 4 5; do rmmod ixgbe && modprobe ixgbe && ip link set eth0 up || "
 			  "exit 1; done");
-	set_up_interface(vm);
-	assert_pings(vm);
+	traffic_set_up(vm, "eth0");
+	traffic_pings(vm);
 	assert_no_complaint(vm);
 }
 
@@ -560,8 +493,8 @@ static void the_interface_goes_down_and_up_under_traffic(void **state)
 
 	for (unsigned i = 0; i < 5; i++) {
 		vm_ok(vm, "ip link set eth0 down && ip link set eth0 up");
-		set_up_interface(vm);
-		assert_pings(vm);
+		traffic_set_up(vm, "eth0");
+		traffic_pings(vm);
 	}
 	process_kill(traffic);
 	assert_no_complaint(vm);
@@ -573,10 +506,10 @@ static void the_cable_can_be_pulled_and_plugged(void **state)
 
 	for (unsigned i = 0; i < 3; i++) {
 		rig_ctl(vm->rig, "link 0 out");
-		await_carrier(vm, false);
+		traffic_await_carrier(vm, "eth0", false);
 		rig_ctl(vm->rig, "link 0 in");
-		await_carrier(vm, true);
-		assert_pings(vm);
+		traffic_await_carrier(vm, "eth0", true);
+		traffic_pings(vm);
 	}
 	vm_ok(vm, "dmesg | grep -c 'eth0: NIC Link is Down' | grep -x 3");
 	assert_no_complaint(vm);

@@ -20,7 +20,7 @@
 #define OUTPUT_MAX    (4u << 20)
 #define GRACE_SECONDS 15 /* for the guest to report a script that was killed */
 
-/* --- bytes to and from the guest -------------------------------------------------------------------------- */
+/* --- bytes to and from the guest ------------------------------------------------------------------------- */
 
 static void encode_base64(const char *text, char *out)
 {
@@ -94,7 +94,7 @@ static bool write_all(int fd, const char *data, size_t size)
 	return true;
 }
 
-/* --- scripts ---------------------------------------------------------------------------------------------- */
+/* --- scripts --------------------------------------------------------------------------------------------- */
 
 static int run(struct vm *vm, unsigned seconds, const char *script)
 {
@@ -173,7 +173,7 @@ uint64_t vm_number(struct vm *vm, const char *format, ...)
 	return value;
 }
 
-/* --- the guest's life --------------------------------------------------------------------------------------- */
+/* --- the guest's life ------------------------------------------------------------------------------------ */
 
 const char *vm_console(struct vm *vm)
 {
@@ -262,6 +262,8 @@ int vm_boot(void **state)
 	assert_int_equal(rig_setup(&rig), 0);
 	vm->rig = rig;
 	*state = vm;
+	command_ok(vm->rig->peer, "ip addr replace %s/24 dev p0 && ip addr replace %s/64 dev p0 nodad",
+		vm->rig->v4_peer, vm->rig->v6_peer);
 	start_programs(vm);
 	await_guest(vm);
 	return 0;

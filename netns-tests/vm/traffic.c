@@ -1,0 +1,90 @@
+/* Traffic between the guest and the peer. */
+#include "traffic.h"
+
+#define CARRIER_SECONDS 15
+#define FILE_MIB        24
+
+static bool has_carrier(struct vm *vm, const char *ifname, bool up)
+{
+	return vm_run(vm, 10, "grep -q %d /sys/class/net/%s/carrier", up, ifname) == 0;
+}
+
+void traffic_await_carrier(struct vm *vm, const char *ifname, bool up)
+{
+	assert_soon(CARRIER_SECONDS, has_carrier(vm, ifname, up));
+}
+
+void traffic_set_up(struct vm *vm, const char *ifname)
+{
+	vm_ok(vm, "ip link set %s up && ip addr replace %s/24 dev %s && ip addr replace %s/64 dev %s nodad",
+		ifname, vm->rig->v4_host, ifname, vm->rig->v6_host, ifname);
+	traffic_await_carrier(vm, ifname, true);
+}
+
+void traffic_pings(struct vm *vm)
+{
+	vm_ok(vm, "ping -nqc3 -i0.2 -W5 %s && ping -nqc3 -i0.2 -W5 %s", vm->rig->v4_peer, vm->rig->v6_peer);
+	command_ok(vm->rig->peer, "ping -nqc3 -i0.2 -W5 %s && ping -nqc3 -i0.2 -W5 %s", vm->rig->v4_host,
+		vm->rig->v6_host);
+}
+
+void traffic_sizes(struct vm *vm)
+{
+	static const unsigned sizes[] = {0, 1, 18, 64, 1000, 1471, 1472, 1473, 8000, 65000};
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		vm_ok(vm, "ping -nqc2 -i0.01 -W5 -s %u %s", sizes[i], vm->rig->v4_peer);
+		command_ok(vm->rig->peer, "ping -nqc2 -i0.01 -W5 -s %u %s", sizes[i], vm->rig->v6_host);
+	}
+}
+
+static void await_listener(struct vm *vm, unsigned port)
+{
+	assert_soon(10, command(vm->rig->peer, "ss -Hltn sport = %u | grep -q .", port) == 0);
+}
+
+void traffic_streams(struct vm *vm)
+{
+	const char *v4 = vm->rig->v4_peer, *v6 = vm->rig->v6_peer;
+	struct process *server = process_start("iperf3", vm->rig->peer, "exec iperf3 -s");
+
+	await_listener(vm, 5201);
+	vm_ok(vm, "iperf3 -c %s -n 32M && iperf3 -R -c %s -n 32M", v4, v4);
+	vm_ok(vm, "iperf3 -c %s -n 32M -P 4 && iperf3 -R -c %s -n 32M -P 4", v6, v6);
+	process_stop(server);
+}
+
+void traffic_file(struct vm *vm)
+{
+	const char *folder = commands_folder();
+	struct process *receiver;
+	char sum[65] = {0};
+
+	command_ok(NULL, "head -c %dM /dev/urandom >%s/sent", FILE_MIB, folder);
+	memcpy(sum, command_ok(NULL, "sha256sum <%s/sent", folder), 64);
+
+	vm_ok(vm, "socat -u TCP4-LISTEN:5001 OPEN:/run/file,creat,trunc >/dev/null 2>&1 & "
+		  "until ss -Hltn sport = 5001 | grep -q .; do sleep 0.1; done");
+	command_ok(vm->rig->peer, "socat -u OPEN:%s/sent TCP4:%s:5001", folder, vm->rig->v4_host);
+	vm_ok(vm, "while pidof -q socat; do sleep 0.1; done; sha256sum </run/file | grep %s", sum);
+
+	receiver = process_start(
+		"socat", vm->rig->peer, "exec socat -u TCP6-LISTEN:5002 OPEN:%s/back,creat,trunc", folder);
+	await_listener(vm, 5002);
+	vm_ok(vm, "socat -u OPEN:/run/file TCP6:[%s]:5002 && rm /run/file", vm->rig->v6_peer);
+	assert_int_equal(process_wait(receiver, 10), 0);
+	command_ok(NULL, "sha256sum <%s/back | grep %s", folder, sum);
+}
+
+void traffic_cable_mtu(struct vm *vm, unsigned mtu)
+{
+	command_ok(vm->rig->peer, "ip link set p0 mtu %u", mtu);
+	command_ok(vm->rig->host, "ip link set d0 mtu %u", mtu);
+}
+
+void traffic_jumbo(struct vm *vm)
+{
+	vm_ok(vm, "ping -nqc3 -i0.2 -W5 -M do -s 8972 %s", vm->rig->v4_peer);
+	command_ok(vm->rig->peer, "ping -nqc3 -i0.2 -W5 -M do -s 8972 %s", vm->rig->v4_host);
+	traffic_file(vm);
+}

@@ -1,0 +1,28 @@
+/*
+ * What two hosts do with each other, whatever drives the NIC between them. Each function fails the test if something
+ * does not arrive as it was sent.
+ */
+#ifndef VM_TRAFFIC_H
+#define VM_TRAFFIC_H
+
+#include "vm.h"
+
+/* Give the guest's interface its addresses, take it up and wait for its carrier. */
+void traffic_set_up(struct vm *vm, const char *ifname);
+void traffic_await_carrier(struct vm *vm, const char *ifname, bool up);
+
+/* A few echo requests each way, over IPv4 and IPv6. */
+void traffic_pings(struct vm *vm);
+/* Datagrams of all sizes, fragments too. */
+void traffic_sizes(struct vm *vm);
+/* TCP streams each way, one and several at a time. */
+void traffic_streams(struct vm *vm);
+/* A file of random bytes there over IPv4 and back over IPv6, with its checksum compared. */
+void traffic_file(struct vm *vm);
+
+/* The MTU of the cable and of the peer; the guest's interface has its own ways. */
+void traffic_cable_mtu(struct vm *vm, unsigned mtu);
+/* Where all have MTU 9000: unfragmented datagrams of that size, and a file. */
+void traffic_jumbo(struct vm *vm);
+
+#endif
