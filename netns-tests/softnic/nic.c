@@ -124,10 +124,21 @@ static void reset_core(struct nic *nic, bool power_on)
 void nic_reset_device(struct nic *nic)
 {
 	reset_core(nic, false);
+	nic->reset_behind = false;
+}
+
+static bool any_queue_enabled(const struct nic *nic)
+{
+	for (unsigned n = 0; n < NIC_QUEUES; n++)
+		if (nic->rxq[n].enabled || nic->txq[n].enabled)
+			return true;
+	return false;
 }
 
 void nic_reset_function(struct nic *nic)
 {
+	/* Another hand than the driver's may do this, and the driver rings on until it finds out. */
+	nic->reset_behind |= any_queue_enabled(nic);
 	nic_config_reset(nic);
 	nic_msix_reset(nic);
 	nic_sfp_init(nic);
@@ -145,6 +156,7 @@ void nic_client_gone(struct nic *nic)
 	/* The card stays in its slot and under power: the pins hold their levels, so a laser that is off stays off. */
 	uint32_t pins = nic_reg(nic, ESDP);
 	nic_reset_function(nic);
+	nic->reset_behind = false;
 	nic_reg_set(nic, ESDP, pins);
 	nic_link_update(nic);
 }

@@ -1,8 +1,9 @@
 /*
  * ixy-softnic: a software 82599.
  *
- *	front end (vfio_user.c)  ->  config.c, registers.c      what a driver writes and reads over PCI
- *	                             register_table.c            the registers as data, register_hooks.c their effects
+ *	vfio_user.c, qemu_pci.c  ->  config.c, registers.c      what a driver writes and reads over PCI
+ *	                             register_table.c            the registers as data
+ *	                             register_hooks.c            their effects
  *	                             eeprom.c sfp.c link.c       the parts behind those registers
  *	doorbells, wire          ->  tx.c, tx_packet.c           rings to packets, packets to frames
  *	                             rx.c, filter.c              frames to queues and descriptors
@@ -388,7 +389,8 @@ struct nic {
 	unsigned register_writes; /* when it changes, what was derived from registers is stale */
 	volatile uint32_t *regs;  /* BAR 0's backing memory; its queue pages are regs_fd's */
 	int regs_fd;              /* queue pages only, at their offsets in BAR 0: all that a client may map */
-	bool pages_mapped;        /* a client may store into the queue pages */
+	bool pages_mapped;        /* a client may store into the queue pages: nic_scan_mapped() */
+	bool reset_behind;        /* a function reset met running queues, and their driver may not know yet */
 	uint8_t config[NIC_CONFIG_SIZE];
 	uint8_t config_mask[NIC_CONFIG_SIZE]; /* which bits a write changes */
 	struct nic_msix_entry msix[NIC_MSIX_VECTORS];
@@ -455,8 +457,9 @@ void nic_msix_update(struct nic *nic); /* enable bit or function mask changed: d
 void nic_msix_reset(struct nic *nic);
 
 /*
- * An access of count bytes at offset of BAR 0 or NIC_MSIX_BAR, as it comes from a bus; data in the host's byte order.
- * The caller has checked that it lies in the BAR. -EINVAL, and a violation: not one or two aligned registers.
+ * An access of count bytes at offset of BAR 0 or NIC_MSIX_BAR, as it comes from a bus; data in the host's byte
+ * order. The caller has checked that it lies in the BAR. -EINVAL, and a violation: not one or two aligned
+ * registers.
  */
 int nic_bar_access(struct nic *nic, unsigned bar, uint64_t offset, void *data, uint32_t count, bool write);
 

@@ -1,10 +1,10 @@
 /*
- * Messages are read exactly, first the header and then what it announces, so descriptors belong to the message
- * being read (as in vfio_user.c). Each message is executed and answered before the next one is read.
+ * Messages are read exactly, first the header and then what it announces, so descriptors belong to the
+ * message being read (as in vfio_user.c). Each message is executed and answered before the next one is read.
  *
- * A guest kernel is as untrusted as any client, but it speaks through QEMU: what breaks the protocol's frame is no
- * guest's doing and ends the connection; what a guest can bring about (an access beside the BARs, of an odd size,
- * a BAR at a strange place) is answered as a bus would, with all-ones.
+ * A guest kernel is as untrusted as any client, but it speaks through QEMU: what breaks the protocol's frame
+ * is no guest's doing and ends the connection; what a guest can bring about (an access beside the BARs, of an
+ * odd size, a BAR at a strange place) is answered as a bus would, with all-ones.
  */
 #include "qemu_pci.h"
 
@@ -58,7 +58,7 @@ struct qemu_pci {
 	bool amid_line; /* of qtest's answers, only the first letter is looked at */
 };
 
-/* --- interrupts: QEMU's -qtest socket ------------------------------------------------------------------------- */
+/* --- interrupts: QEMU's -qtest socket ------------------------------------------------------------------- */
 
 static void qtest_disconnect(struct qemu_pci *qemu)
 {
@@ -116,7 +116,10 @@ static bool qtest_connect(struct qemu_pci *qemu)
 	return true;
 }
 
-/* A message is a 32-bit write to memory; what the guest has in the table now is what counts (PCI 3.0, 6.8.2.3). */
+/*
+ * A message is a 32-bit write to memory; what the guest has in the table now is what counts (PCI 3.0,
+ * 6.8.2.3).
+ */
 static void send_messages(struct qemu_pci *qemu)
 {
 	for (; qemu->waiting && qemu->unanswered < UNANSWERED_MAX; qemu->waiting &= qemu->waiting - 1) {
@@ -145,7 +148,7 @@ static void raise_vector(void *context, unsigned vector)
 	send_messages(qemu);
 }
 
-/* --- what each message does: the value of the answer ------------------------------------------------------------ */
+/* --- what each message does: the value of the answer ---------------------------------------------------- */
 
 static uint64_t config_read(struct qemu_pci *qemu)
 {
@@ -246,7 +249,7 @@ static const struct {
 	[QEMU_PCI_DEVICE_RESET] = {device_reset, 0, true},
 };
 
-/* --- the connection ---------------------------------------------------------------------------------------------- */
+/* --- the connection ------------------------------------------------------------------------------------- */
 
 static void close_received_fds(struct qemu_pci *qemu)
 {
@@ -397,6 +400,7 @@ static void on_socket(struct ev_loop *loop, struct ev_io *watcher, int events)
 			disconnect(qemu);
 			return;
 		}
+		nic_scan_mapped(qemu->nic);
 	}
 }
 
@@ -429,6 +433,11 @@ struct qemu_pci *qemu_pci_adopt(int fd, const char *qtest, struct nic *nic, stru
 	nic_reset_function(nic);
 	nic->frontend.raise = raise_vector;
 	nic->frontend.context = qemu;
+	/*
+	 * Nothing is mapped here, but the checks of order hang on it: rings changed, tails moved at a wrong
+	 * time.
+	 */
+	nic->pages_mapped = true;
 	ev_io_init(&qemu->watcher, on_socket, fd, EV_READ);
 	qemu->watcher.data = qemu;
 	ev_io_start(loop, &qemu->watcher);

@@ -1,6 +1,6 @@
 /*
- * The second front end: a slot of the PCI bus of a stock QEMU, so that an unmodified guest kernel finds the NIC
- * there and its own driver drives it.
+ * The second front end: a slot of the PCI bus of a stock QEMU, so that an unmodified guest kernel finds the
+ * NIC there and its own driver drives it.
  *
  * QEMU's device x-pci-proxy-dev forwards each access to config space and BARs as a message over a socket, and
  * waits for the answer. It hands over the guest's memory as file descriptors. Interrupts go another way: the
@@ -15,8 +15,8 @@
 struct qemu_pci;
 
 /*
- * Serve nic on fd, a connected AF_UNIX stream socket whose other end QEMU gets as x-pci-proxy-dev,fd=
- * (owned from here on, unless this fails). qtest: the path of QEMU's -qtest socket; it is connected to when the
+ * Serve nic on fd, a connected AF_UNIX stream socket whose other end QEMU gets as x-pci-proxy-dev,fd= (owned
+ * from here on, unless this fails). qtest: the path of QEMU's -qtest socket; it is connected to when the
  * first interrupt is raised, as QEMU makes it only after the device. NULL with a message on stderr.
  */
 struct qemu_pci *qemu_pci_adopt(int fd, const char *qtest, struct nic *nic, struct ev_loop *loop);

@@ -1,10 +1,10 @@
 /*
- * What QEMU's multi-process protocol has on the wire (QEMU: docs/devel/multi-process.rst, 7.2's layout): a header,
- * `size` bytes of payload, and descriptors that come with the first byte of the header. All numbers are in the
- * host's byte order.
+ * What QEMU's multi-process protocol has on the wire (QEMU: docs/devel/multi-process.rst, 7.2's layout): a
+ * header, `size` bytes of payload, and descriptors that come with the first byte of the header. All numbers
+ * are in the host's byte order.
  *
- * Config space, BAR and reset messages are answered, writes too, by QEMU_PCI_RET with a 64-bit value. QEMU waits
- * for the answer; SYNC_SYSMEM and SET_IRQFD have none.
+ * Config space, BAR and reset messages are answered, writes too, by QEMU_PCI_RET with a 64-bit value. QEMU
+ * waits for the answer; SYNC_SYSMEM and SET_IRQFD have none.
  */
 #ifndef SOFTNIC_QEMU_PROTO_H
 #define SOFTNIC_QEMU_PROTO_H

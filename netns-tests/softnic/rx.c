@@ -198,7 +198,7 @@ void nic_rx_queue_update(struct nic *nic, unsigned n)
 		q->enabled = false;
 		q->idle_tail = nic_reg(nic, RDT(n)); /* again: it may have moved before the queue stopped */
 	} else if (tail != q->idle_tail) {
-		if (tail != 0)
+		if (tail != 0 && !nic->reset_behind)
 			nic_violate(nic, NIC_VIOLATION_TAIL_DISABLED, "RX queue %u: RDT %u", n, tail);
 		q->idle_tail = tail;
 	}

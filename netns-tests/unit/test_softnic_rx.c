@@ -449,6 +449,22 @@ static void the_tail_of_a_disabled_queue_stays(void **state)
 	rig_violated(rig, NIC_VIOLATION_TAIL_DISABLED, 0);
 }
 
+static void a_driver_whose_function_is_reset_behind_its_back_may_ring_on(void **state)
+{
+	struct rig *rig = *state;
+
+	start_queue(rig, 0, ONEBUF_2K);
+	nic_reset_function(rig->nic);
+	nic_reg_set(rig->nic, RDT(0), 5);
+	nic_rx_queue_update(rig->nic, 0);
+	rig_violated(rig, NIC_VIOLATION_TAIL_DISABLED, 0);
+	rig_write(rig, CTRL, CTRL_RST); /* now it knows */
+	nic_rx_queue_update(rig->nic, 0);
+	nic_reg_set(rig->nic, RDT(0), 6);
+	nic_rx_queue_update(rig->nic, 0);
+	rig_violated(rig, NIC_VIOLATION_TAIL_DISABLED, 1);
+}
+
 static void the_reserved_bit_of_dca_rxctrl_is_a_violation(void **state)
 {
 	struct rig *rig = *state;
@@ -597,6 +613,7 @@ int main(void)
 		TEST(a_queue_without_a_ring_offends_only_when_receive_is_on),
 		TEST(ring_registers_stay_while_the_queue_is_enabled),
 		TEST(the_tail_of_a_disabled_queue_stays),
+		TEST(a_driver_whose_function_is_reset_behind_its_back_may_ring_on),
 		TEST(the_reserved_bit_of_dca_rxctrl_is_a_violation),
 		TEST(a_tail_past_the_ring_is_counted_once),
 		TEST(a_buffer_that_is_not_mapped_makes_a_bad_frame),

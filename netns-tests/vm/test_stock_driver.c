@@ -1,6 +1,6 @@
 /*
- * The software NIC under the Linux kernel's own ixgbe driver, which nobody here wrote: whatever that driver checks
- * or relies on is a statement about the model.
+ * The software NIC under the Linux kernel's own ixgbe driver, which nobody here wrote: whatever that driver
+ * checks or relies on is a statement about the model.
  *
  * In the guest the interface is eth0. All tests share one guest, and each leaves the interface up, with its
  * addresses and MTU 1500.
@@ -13,7 +13,7 @@
 
 static const uint8_t guest_mac[6] = {0x02, 0x82, 0x59, 0x90, 0x00, 0x01}; /* as the rig gives it to the NIC */
 
-/* --- bring-up -------------------------------------------------------------------------------------------- */
+/* --- bring-up ------------------------------------------------------------------------------------------- */
 
 static int boot_and_load_driver(void **state)
 {
@@ -26,7 +26,7 @@ static int boot_and_load_driver(void **state)
 	return 0;
 }
 
-/* --- asking ---------------------------------------------------------------------------------------------- */
+/* --- asking --------------------------------------------------------------------------------------------- */
 
 static uint64_t ethtool_statistic(struct vm *vm, const char *name)
 {
@@ -39,20 +39,28 @@ static uint64_t interrupts(struct vm *vm, const char *vector)
 }
 
 /*
- * Since the last time the kernel has found nothing to complain of (but that emulated clocks run unevenly, and that
- * UDP by ports may reorder fragments), and the NIC neither.
+ * Since the last time the kernel has found nothing to complain of (but that emulated clocks run unevenly,
+ * that UDP by ports may reorder fragments, and what `expected`, options of grep, describe), and the NIC
+ * neither.
  */
-static void assert_no_complaint(struct vm *vm)
+static void assert_no_complaint_but(struct vm *vm, const char *expected)
 {
-	vm_ok(vm, "dmesg --level=emerg,alert,crit,err,warn >/run/warnings; dmesg --clear; "
-		  "grep -v -e clock -e hrtimer -e 'kernel command line' -e 'enabling UDP RSS' /run/warnings; "
-		  "[ $? = 1 ]");
+	vm_ok(vm,
+		"dmesg --level=emerg,alert,crit,err,warn >/run/warnings; dmesg --clear; "
+		"grep -v -e clock -e hrtimer -e 'kernel command line' -e 'enabling UDP RSS' %s "
+		"/run/warnings; [ $? = 1 ]",
+		expected);
 	if (rig_violations(vm->rig, 0))
 		fail_msg("the software NIC counted %s:\n%s", rig_ctl(vm->rig, "violations 0"),
 			process_stderr(vm->rig->softnic));
 }
 
-/* --- first contact --------------------------------------------------------------------------------------- */
+static void assert_no_complaint(struct vm *vm)
+{
+	assert_no_complaint_but(vm, "");
+}
+
+/* --- first contact -------------------------------------------------------------------------------------- */
 
 static void the_driver_finds_the_device_without_a_warning(void **state)
 {
@@ -74,7 +82,7 @@ static void both_sides_reach_each_other(void **state)
 	assert_no_complaint(vm);
 }
 
-/* --- transfer -------------------------------------------------------------------------------------------- */
+/* --- transfer ------------------------------------------------------------------------------------------- */
 
 static void tcp_streams_run_in_both_directions(void **state)
 {
@@ -107,7 +115,7 @@ static void jumbo_frames_pass(void **state)
 	assert_no_complaint(vm);
 }
 
-/* --- queues ---------------------------------------------------------------------------------------------- */
+/* --- queues --------------------------------------------------------------------------------------------- */
 
 struct queues {
 	uint64_t packets[2], interrupts[2];
@@ -177,7 +185,7 @@ static void flows_spread_over_queues_and_vectors(void **state)
 	assert_no_complaint(vm);
 }
 
-/* --- offloads -------------------------------------------------------------------------------------------- */
+/* --- offloads ------------------------------------------------------------------------------------------- */
 
 /*
  * What the guest sends is on the wire in frames that fit, with checksums that are right. Returns how many TCP
@@ -272,7 +280,10 @@ static void a_wrong_checksum_is_found_on_receive(void **state)
 	assert_int_equal(ethtool_statistic(vm, "rx_csum_offload_errors"), ip_before);
 	assert_int_equal(udp_checksum_errors(vm), udp_before);
 
-	/* For UDP Linux does not believe an 82599 that says "wrong" (errata: zero checksums), and looks itself. */
+	/*
+	 * For UDP Linux does not believe an 82599 that says "wrong" (errata: zero checksums), and looks
+	 * itself.
+	 */
 	frame[size - 1] ^= 1;
 	send_frames(vm, frame, size);
 	assert_soon(5, udp_checksum_errors(vm) == udp_before + FRAMES);
@@ -284,9 +295,12 @@ static void a_wrong_checksum_is_found_on_receive(void **state)
 	assert_no_complaint(vm);
 }
 
-/* --- VLAN ------------------------------------------------------------------------------------------------ */
+/* --- VLAN ----------------------------------------------------------------------------------------------- */
 
-/* What the guest sends in VLAN 42 carries that tag, and it gets what comes with the tag, whoever handles tags. */
+/*
+ * What the guest sends in VLAN 42 carries that tag, and it gets what comes with the tag, whoever handles
+ * tags.
+ */
 static void assert_vlan_42_works(struct vm *vm)
 {
 	static struct captured frame;
@@ -339,7 +353,7 @@ static void vlan_tags_are_inserted_stripped_and_filtered(void **state)
 	assert_no_complaint(vm);
 }
 
-/* --- filters --------------------------------------------------------------------------------------------- */
+/* --- filters -------------------------------------------------------------------------------------------- */
 
 /* How many of FRAMES frames to this address the NIC hands to the guest. */
 static uint64_t delivered(struct vm *vm, const uint8_t to[6])
@@ -402,11 +416,11 @@ static void address_filters_let_in_what_the_guest_wants(void **state)
 	assert_no_complaint(vm);
 }
 
-/* --- what ethtool shows ---------------------------------------------------------------------------------- */
+/* --- what ethtool shows --------------------------------------------------------------------------------- */
 
 /*
- * The driver's counters, its queues' and the NIC's own registers. The NIC counts the CRC of what it sends, not of
- * what it strips, and the padding of short frames (ARP).
+ * The driver's counters, its queues' and the NIC's own registers. The NIC counts the CRC of what it sends,
+ * not of what it strips, and the padding of short frames (ARP).
  */
 static bool counters_agree(struct vm *vm)
 {
@@ -471,7 +485,7 @@ static void the_self_test_passes_whole(void **state)
 	assert_no_complaint(vm);
 }
 
-/* --- lives ----------------------------------------------------------------------------------------------- */
+/* --- lives ---------------------------------------------------------------------------------------------- */
 
 static void the_driver_can_be_unloaded_and_loaded_20_times(void **state)
 {
@@ -512,7 +526,8 @@ static void the_cable_can_be_pulled_and_plugged(void **state)
 		traffic_pings(vm);
 	}
 	vm_ok(vm, "dmesg | grep -c 'eth0: NIC Link is Down' | grep -x 3");
-	assert_no_complaint(vm);
+	/* What was just being sent stays in the ring, and the driver clears that by a reset. */
+	assert_no_complaint_but(vm, "-e 'reset to clear Tx work after link loss' -e 'Reset adapter'");
 }
 
 static void everything_ends_without_a_violation(void **state)

@@ -1,6 +1,6 @@
 /*
- * ixy-tapd on a PCI function through sysfs, as a user runs it on a server: it takes the function from the kernel's
- * own driver, and gives it back.
+ * ixy-tapd on a PCI function through sysfs, as a user runs it on a server: it takes the function from the
+ * kernel's own driver, and gives it back.
  */
 #include "traffic.h"
 
@@ -20,7 +20,7 @@ static int boot(void **state)
 	return 0;
 }
 
-/* --- the daemon in the guest ---------------------------------------------------------------------------------- */
+/* --- the daemon in the guest ---------------------------------------------------------------------------- */
 
 /* Start it, wait until it is ready, and give its interface the addresses. */
 static void start_tapd(struct vm *vm, const char *options)
@@ -64,7 +64,7 @@ static void assert_kernel_driver_works(struct vm *vm)
 	vm_ok(vm, "ip addr flush dev eth0 && ip link set eth0 down");
 }
 
-/* --- tests ---------------------------------------------------------------------------------------------------- */
+/* --- tests ---------------------------------------------------------------------------------------------- */
 
 static void traffic_passes_and_the_kernel_gets_the_function_back(void **state)
 {

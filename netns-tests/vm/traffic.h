@@ -1,6 +1,6 @@
 /*
- * What two hosts do with each other, whatever drives the NIC between them. Each function fails the test if something
- * does not arrive as it was sent.
+ * What two hosts do with each other, whatever drives the NIC between them. Each function fails the test if
+ * something does not arrive as it was sent.
  */
 #ifndef VM_TRAFFIC_H
 #define VM_TRAFFIC_H

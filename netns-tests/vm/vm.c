@@ -20,7 +20,7 @@
 #define OUTPUT_MAX    (4u << 20)
 #define GRACE_SECONDS 15 /* for the guest to report a script that was killed */
 
-/* --- bytes to and from the guest ------------------------------------------------------------------------- */
+/* --- bytes to and from the guest ------------------------------------------------------------------------ */
 
 static void encode_base64(const char *text, char *out)
 {
@@ -94,7 +94,7 @@ static bool write_all(int fd, const char *data, size_t size)
 	return true;
 }
 
-/* --- scripts --------------------------------------------------------------------------------------------- */
+/* --- scripts -------------------------------------------------------------------------------------------- */
 
 static int run(struct vm *vm, unsigned seconds, const char *script)
 {
@@ -108,7 +108,9 @@ static int run(struct vm *vm, unsigned seconds, const char *script)
 		fail_msg("the guest is gone");
 	free(vm->output);
 	vm->output = NULL;
-	/* The shell's own process group dies as a whole; the quoted here-document leaves the script as it is. */
+	/*
+	 * The shell's own process group dies as a whole; the quoted here-document leaves the script as it is.
+	 */
 	if ((size_t)snprintf(bounded, sizeof(bounded),
 		    "cat >/run/body <<'END OF SCRIPT'\n%s\nEND OF SCRIPT\nexec timeout -k 5 %u sh "
 		    "/run/body\n",
@@ -173,7 +175,7 @@ uint64_t vm_number(struct vm *vm, const char *format, ...)
 	return value;
 }
 
-/* --- the guest's life ------------------------------------------------------------------------------------ */
+/* --- the guest's life ----------------------------------------------------------------------------------- */
 
 const char *vm_console(struct vm *vm)
 {

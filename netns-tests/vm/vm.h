@@ -5,9 +5,9 @@
  *	p0  ================ veth ======  d0 -- ixy-softnic -- PCI 0000:00:04.0
  *	10.X.Y.1, fdXX::1                 no address           the driver under test, 10.X.Y.2, fdXX::2
  *
- * The namespaces, the cable and the commands are those of the namespace tests (rig.h); "host" is the guest here.
- * The guest has the host's userspace, read-only below a layer of memory, and its own stock kernel with all its
- * modules. The test sends it shell scripts and gets back what they print and how they end.
+ * The namespaces, the cable and the commands are those of the namespace tests (rig.h); "host" is the guest
+ * here. The guest has the host's userspace, read-only below a layer of memory, and its own stock kernel with
+ * all its modules. The test sends it shell scripts and gets back what they print and how they end.
  *
  * One guest serves all tests of a program: VM_TEST()s share it, and each must leave it as it found it.
  */
@@ -40,8 +40,8 @@ int vm_group_end(void **state);
 int vm_boot(void **state);
 
 /*
- * Run a shell script in the guest. Returns its exit status, or STATUS_TIMEOUT after so many seconds (then it has
- * been killed, and its children). What it printed, stdout and stderr together, is in vm->output.
+ * Run a shell script in the guest. Returns its exit status, or STATUS_TIMEOUT after so many seconds (then it
+ * has been killed, and its children). What it printed, stdout and stderr together, is in vm->output.
  */
 int vm_run(struct vm *vm, unsigned seconds, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* It must succeed within COMMAND_SECONDS, or the test fails with what it printed. Returns vm->output. */
@@ -52,7 +52,9 @@ uint64_t vm_number(struct vm *vm, const char *format, ...) __attribute__((format
 /* What the guest's console shows: the kernel's messages while booting, or a panic. */
 const char *vm_console(struct vm *vm);
 
-/* Switch the guest off and assert that all has ended in order: QEMU, and the software NIC with no violation. */
+/*
+ * Switch the guest off and assert that all has ended in order: QEMU, and the software NIC with no violation.
+ */
 void vm_finish(struct vm *vm);
 
 #endif
