@@ -142,6 +142,22 @@ static void a_killed_daemon_leaves_a_function_that_the_next_one_takes(void **sta
 	assert_no_violation(vm);
 }
 
+static void a_function_reset_under_traffic_is_recovered_from(void **state)
+{
+	struct vm *vm = *state;
+
+	start_tapd(vm, "");
+	vm_ok(vm,
+		"ping -nqf -w 2 %s & sleep 1; echo 1 >/sys/bus/pci/devices/" VM_NIC "/reset; wait; "
+		"i=0; until ping -nqc1 -W1 %s; do i=$((i + 1)); test $i -lt 15 || exit 1; done",
+		vm->rig->v4_peer, vm->rig->v4_peer);
+	traffic_pings(vm);
+	stop_tapd(vm);
+	vm_ok(vm, "tail -n 1 /run/tapd.out | jq -e '.resets >= 1'");
+	assert_kernel_driver_works(vm);
+	assert_no_violation(vm);
+}
+
 static void a_function_without_a_driver_is_left_without_one(void **state)
 {
 	struct vm *vm = *state;
@@ -168,6 +184,7 @@ int main(void)
 		VM_TEST(an_interface_in_use_is_taken_only_by_force),
 		VM_TEST(missing_huge_pages_are_named_and_the_function_given_back),
 		VM_TEST(a_killed_daemon_leaves_a_function_that_the_next_one_takes),
+		VM_TEST(a_function_reset_under_traffic_is_recovered_from),
 		VM_TEST(a_function_without_a_driver_is_left_without_one),
 		VM_TEST(everything_ends_without_a_violation),
 	};
