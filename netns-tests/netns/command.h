@@ -95,7 +95,10 @@ void commands_cleanup(void);
 /* What of that may be called in a signal handler: SIGKILL to all. */
 void commands_kill_all(void);
 
-/* A folder of this test program under /tmp, made at the first call and removed by commands_remove_folder(). */
+/*
+ * A folder of this test program under /tmp, made at the first call. Removing it is for the program's end, and may
+ * be done in a signal handler.
+ */
 const char *commands_folder(void);
 void commands_remove_folder(void);
 

@@ -43,9 +43,10 @@ static void on_signal(int sig)
 
 	commands_kill_all();
 	remove_namespaces();
+	commands_remove_folder();
 	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
 		_exit(STATUS_SIGNAL + sig);
-	_exit(STATUS_SIGNAL + sig); /* the folder under /tmp is left to the next run */
+	_exit(STATUS_SIGNAL + sig);
 }
 
 /* A name that some run made: true if that run is no longer. */
