@@ -101,8 +101,8 @@ static int run(struct vm *vm, unsigned seconds, const char *script)
 	static char line[SCRIPT_MAX * 4 / 3 + 8];
 	char bounded[SCRIPT_MAX], answer[64];
 	int64_t deadline = now_ms() + 1000 * (int64_t)(seconds + GRACE_SECONDS) * slow_factor();
-	int status;
-	unsigned size;
+	int status = 0;
+	unsigned size = 0;
 
 	if (vm->agent < 0)
 		fail_msg("the guest is gone");
