@@ -25,7 +25,7 @@ ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -pthread -fno-strict-aliasing $(WARN) -I.
 	$(CFLAGS)
 ALL_LDFLAGS := -pthread $(SANITIZE) $(LDFLAGS)
 # Debian's libev has no .pc file.
-LDLIBS     := $(NL_LIBS) -lev -lm
+LDLIBS     := $(NL_LIBS) -lbpf -lev -lm
 
 # Three rooms, three archives; each program is its main.c and the archives below it. A room of tests is
 # programs test_*.c and, for those in namespaces, an archive of what they share.
@@ -46,13 +46,14 @@ RIG      := $(BUILD)/obj/netns.a
 VM_RIG   := $(BUILD)/obj/vm.a
 PROGRAMS := $(BUILD)/ixy-tapd $(BUILD)/ixy-softnic
 TRAFFIC  := $(BUILD)/bench/traffic
+APPS     := $(patsubst contrib/apps/%.c,$(BUILD)/apps/%,$(filter-out contrib/apps/app.c,$(wildcard contrib/apps/*.c)))
 UNITS    := $(patsubst netns-tests/unit/%.c,$(BUILD)/unit/%,$(unit_SRC))
 NETNS    := $(patsubst netns-tests/netns/%.c,$(BUILD)/netns/%,$(netns_SRC))
 VM       := $(patsubst netns-tests/vm/%.c,$(BUILD)/vm/%,$(vm_SRC))
 
-##   all         the programs and the library, in build/ (default)
+##   all         the programs, the applications and the library, in build/ (default)
 .PHONY: all
-all: $(LIBIXY) $(PROGRAMS)
+all: $(LIBIXY) $(PROGRAMS) $(APPS)
 
 $(LIBIXY): $(call obj,$(driver_SRC))
 $(BRIDGE): $(call obj,$(bridge_SRC))
@@ -64,16 +65,17 @@ $(LIBIXY) $(BRIDGE) $(SOFTNIC) $(RIG) $(VM_RIG):
 	@echo "  AR      $@"
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-# The software NIC uses the bridge's segmentation (gso.c) for wires that hand over super-frames.
 $(BUILD)/ixy-tapd: $(call obj,bridge/main.c) $(BRIDGE) $(LIBIXY)
-$(BUILD)/ixy-softnic: $(call obj,netns-tests/softnic/main.c) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
+$(BUILD)/ixy-softnic: $(call obj,netns-tests/softnic/main.c) $(SOFTNIC) $(LIBIXY)
 $(TRAFFIC): $(call obj,contrib/bench/traffic.c)
+# What the applications share is app.c.
+$(APPS): $(BUILD)/apps/%: $(BUILD)/obj/contrib/apps/%.o $(call obj,$(wildcard contrib/apps/app.c)) $(LIBIXY)
 $(UNITS): $(BUILD)/unit/%: $(BUILD)/obj/netns-tests/unit/%.o $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(NETNS): $(BUILD)/netns/%: $(BUILD)/obj/netns-tests/netns/%.o $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(VM): $(BUILD)/vm/%: $(BUILD)/obj/netns-tests/vm/%.o $(VM_RIG) $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(UNITS) $(NETNS) $(VM): LDLIBS += -lcmocka
 $(BUILD)/ixy-softnic $(UNITS) $(NETNS) $(VM): LDLIBS += -lpcap
-$(PROGRAMS) $(UNITS) $(NETNS) $(VM) $(TRAFFIC):
+$(PROGRAMS) $(APPS) $(UNITS) $(NETNS) $(VM) $(TRAFFIC):
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)

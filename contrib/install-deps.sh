@@ -9,10 +9,11 @@
 
 set -eu
 
-build="make gcc libc6-dev pkg-config libev-dev libnl-3-dev libnl-route-3-dev libpcap-dev"
+build="make gcc libc6-dev pkg-config libev-dev libnl-3-dev libnl-route-3-dev libpcap-dev libbpf-dev"
 
-# The demo and the tests talk to the daemon with the tools that a user has.
-test="$build libcmocka-dev iproute2 iputils-ping iperf3 ethtool tcpdump procps jq socat util-linux"
+# The demo and the tests talk to the daemon with the tools that a user has; clang compiles the BPF programs that
+# a user of the AF_XDP library would bring.
+test="$build libcmocka-dev iproute2 iputils-ping iperf3 ethtool tcpdump procps jq socat util-linux clang"
 
 # A stock kernel, which is fetched but not installed, in QEMU.
 vm="$test qemu-system-x86 busybox-static kmod cpio gzip"

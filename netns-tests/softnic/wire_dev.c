@@ -30,7 +30,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "bridge/gso.h"
+#include "driver/gso.h"
 #include "log.h"
 
 #ifndef PACKET_IGNORE_OUTGOING

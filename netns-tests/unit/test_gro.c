@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "bridge/gro.h"
-#include "bridge/gso.h"
+#include "driver/gso.h"
 #include "driver/checksum.h"
 
 #define DATA 2048

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "bridge/gso.h"
+#include "driver/gso.h"
 
 #define FIN 0x01
 #define PSH 0x08

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 #include <linux/if_tun.h>
 
-#include "bridge/gso.h"
+#include "driver/gso.h"
 #include "netns-tests/softnic/log.h"
 #include "netns-tests/softnic/wire.h"
 #include "own_netns.h"

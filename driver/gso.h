@@ -17,8 +17,8 @@
  * For a caller with a linear frame that he may destroy and a consumer that is done with each segment at once,
  * gso_segment() builds every header in place, in front of its payload: no byte of payload moves.
  */
-#ifndef BRIDGE_GSO_H
-#define BRIDGE_GSO_H
+#ifndef IXY_GSO_H
+#define IXY_GSO_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -13,7 +13,7 @@
  * of payload that has already been sent, and a sender that shares the memory cannot change a header after it
  * has been checked.
  */
-#include "bridge/gso.h"
+#include "driver/gso.h"
 
 #include <errno.h>
 #include <netinet/in.h>
