@@ -53,10 +53,9 @@ struct xsk_filter {
 
 /* Zero means the default for every member. */
 struct xsk_program_config {
-	uint32_t
-		queues; /* sockets that can be registered, under keys 0 .. queues-1; default XSK_PROGRAM_QUEUES,
-			    or what the object file says */
-	bool frags;     /* the program takes frames of several buffers (jumbo; kernel 5.18, sockets 6.6) */
+	/* Sockets that can be registered, under keys 0 .. queues-1; default XSK_PROGRAM_QUEUES, or the file's. */
+	uint32_t queues;
+	bool frags; /* the program takes frames of several buffers (jumbo; kernel 5.18, sockets 6.6) */
 
 	/* The built-in program: take only frames of one of these kinds (at most XSK_PROGRAM_FILTERS). */
 	const struct xsk_filter *filters;
@@ -66,8 +65,8 @@ struct xsk_program_config {
 	const char *object;  /* path of the object file; NULL: the built-in program */
 	const char *program; /* its function; NULL: the only XDP program there is in the file */
 	const char *map;     /* its XSKMAP; NULL: the only XSKMAP in the file */
-	const char
-		*queue_map; /* an array of 32-bit integers in which a registered queue holds 1; NULL: none */
+	/* An array of 32-bit integers in the file in which a registered queue holds 1; NULL: none. */
+	const char *queue_map;
 };
 
 /*
