@@ -59,7 +59,7 @@ make_initramfs()
 	version=$(ls lib/modules)
 	rm -rf initramfs
 	mkdir -p initramfs/bin initramfs/modules initramfs/proc initramfs/sys initramfs/dev initramfs/host \
-		initramfs/layer initramfs/root
+		initramfs/layer initramfs/system
 	cp "$here/init" initramfs/init
 	chmod 755 initramfs/init
 	cp "$(command -v busybox)" initramfs/bin/busybox

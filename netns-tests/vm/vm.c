@@ -195,7 +195,13 @@ static void let_inherit(int fd, bool inherit)
 	fcntl(fd, F_SETFD, inherit ? 0 : FD_CLOEXEC);
 }
 
-static void start_programs(struct vm *vm)
+/*
+ * The IOMMU: interrupts pass it as they are, because the software NIC's come by QEMU's qtest socket; with
+ * caching-mode the guest reports each new map, not only those it takes away.
+ */
+#define IOMMU_MACHINE "-device intel-iommu,intremap=off,caching-mode=on,aw-bits=48 "
+
+static void start_programs(struct vm *vm, const struct vm_options *options)
 {
 	const char *image = getenv("IXY_VM");
 	char qtest[96], agent[96], port[256];
@@ -206,15 +212,16 @@ static void start_programs(struct vm *vm)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	socket_path(qtest, "qtest");
 	socket_path(agent, "agent");
-	snprintf(port, sizeof(port), "--mac 02:82:59:90:00:01 qemu:%d,qtest=%s=dev:d0", pair[0], qtest);
+	snprintf(port, sizeof(port), "--mac 02:82:59:90:00:01 qemu:%d,qtest=%s%s=dev:d0", pair[0], qtest,
+		options->iommu && getenv("IXY_VM_VTD") ? ",vtd" : "");
 	let_inherit(pair[0], true);
 	rig_start_softnic(vm->rig, port);
 	close(pair[0]);
 
 	let_inherit(pair[1], true);
 	vm->qemu = process_start("qemu", NULL,
-		"exec qemu-system-x86_64 -M q35,memory-backend=ram -accel tcg,thread=single -cpu max -smp 2 "
-		"-m 1G "
+		"exec qemu-system-x86_64 -M q35,kernel-irqchip=%s,memory-backend=ram "
+		"-accel tcg,thread=single -cpu max -smp 2 -m 1G %s"
 		"-object memory-backend-memfd,id=ram,size=1G,share=on "
 		"-nographic -nodefaults -no-reboot -serial stdio "
 		"-qtest unix:%s,server=on,wait=off -qtest-log none "
@@ -222,8 +229,9 @@ static void start_programs(struct vm *vm)
 		"-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap "
 		"-chardev socket,id=agent,path=%s,server=on,wait=off "
 		"-device virtio-serial-pci -device virtserialport,chardev=agent,name=agent "
-		"-kernel %s/vmlinuz -initrd %s/initrd.gz -append 'console=ttyS0 panic=-1 quiet'",
-		qtest, pair[1], agent, image, image);
+		"-kernel %s/vmlinuz -initrd %s/initrd.gz -append 'console=ttyS0 panic=-1 quiet %s %s'",
+		options->iommu ? "split" : "on", options->iommu ? IOMMU_MACHINE : "", qtest, pair[1], agent,
+		image, image, options->iommu ? "intel_iommu=on" : "", options->append ? options->append : "");
 	close(pair[1]);
 }
 
@@ -256,6 +264,12 @@ static void await_guest(struct vm *vm)
 
 int vm_boot(void **state)
 {
+	return vm_boot_with(state, NULL);
+}
+
+int vm_boot_with(void **state, const struct vm_options *options)
+{
+	static const struct vm_options plain;
 	struct vm *vm = calloc(1, sizeof(*vm));
 	void *rig = NULL;
 
@@ -266,7 +280,7 @@ int vm_boot(void **state)
 	*state = vm;
 	command_ok(vm->rig->peer, "ip addr replace %s/24 dev p0 && ip addr replace %s/64 dev p0 nodad",
 		vm->rig->v4_peer, vm->rig->v6_peer);
-	start_programs(vm);
+	start_programs(vm, options ? options : &plain);
 	await_guest(vm);
 	return 0;
 }

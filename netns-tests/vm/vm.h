@@ -33,11 +33,22 @@ int vm_test_begin(void **state);
 int vm_test_end(void **state);
 int vm_group_end(void **state);
 
+struct vm_options {
+	/*
+	 * An Intel IOMMU (VT-d) in front of the NIC, whose DMA it translates and checks; interrupts are not
+	 * remapped, so VFIO wants vfio_iommu_type1 loaded with allow_unsafe_interrupts=1. Without it DMA goes to
+	 * physical addresses.
+	 */
+	bool iommu;
+	const char *append; /* to the kernel's command line; NULL: nothing */
+};
+
 /*
  * Boot a guest with the software NIC in it; returns when the guest takes scripts. *state gets the struct vm.
- * As a group's setup: 0, or -1 with the guest's console on stderr.
+ * As a group's setup: 0, or the group fails with the guest's console. NULL options: no IOMMU.
  */
 int vm_boot(void **state);
+int vm_boot_with(void **state, const struct vm_options *options);
 
 /*
  * Run a shell script in the guest. Returns its exit status, or STATUS_TIMEOUT after so many seconds (then it
