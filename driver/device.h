@@ -66,6 +66,13 @@ struct ixy_pci_driver {
 
 extern const struct ixy_pci_driver ixgbe_driver;
 
+/*
+ * A pool for a device that is no PCI function and wants its buffers as chunks: chunk_size bytes each (a power of
+ * two from 2048 on), one behind the other from pool->dma->virt, pkt_buf and headroom included. 0 or a negative
+ * errno with its reason.
+ */
+int mempool_create_chunks(uint32_t count, uint32_t chunk_size, struct mempool **pool);
+
 /* An address that an interface can have: neither a multicast address nor all zero. */
 bool ixy_mac_unicast(const struct ixy_mac *mac);
 

@@ -139,11 +139,17 @@ static void destroy_memory(struct dma_region *region)
 	close(region->fd);
 }
 
+/* For messages: memory of a device that is no PCI function has no name here. */
+static const char *name_of(const struct pci_device *pci)
+{
+	return pci ? pci->name : "packet memory";
+}
+
 static int try_huge_pages(struct pci_device *pci, struct dma_region *region, size_t size)
 {
 	int err = create_memory(region, size, DMA_HUGE_PAGE);
 
-	if (err && pci->reserve_huge_pages) {
+	if (err && pci && pci->reserve_huge_pages) {
 		size_t needed = dma_huge_pages(size);
 		long available = dma_huge_pages_free();
 
@@ -166,24 +172,25 @@ static int allocate(struct pci_device *pci, struct dma_region *region, size_t si
 {
 	int err = try_huge_pages(pci, region, size);
 
-	if (err && pci->iova_mode == DMA_IOVA_PA)
+	if (err && region->mode == DMA_IOVA_PA)
 		return fail_huge_pages(size);
 	if (err) {
 		err = create_memory(region, size, (size_t)sysconf(_SC_PAGESIZE));
 		if (err)
 			return ixy_fail(-err, "no DMA memory of %zu KiB: %s", size / 1024, strerror(-err));
-		if (!pci->ordinary_pages)
+		if (pci && !pci->ordinary_pages) {
 			ixy_log(IXY_LOG_INFO,
 				"%s: no free huge pages, so DMA memory is in ordinary pages (slower)",
 				pci->name);
-		pci->ordinary_pages = true;
+			pci->ordinary_pages = true;
+		}
 	}
 	/*
 	 * Huge pages are never swapped. Ordinary ones may be under memory pressure; that costs time, but not
 	 * correctness, as only processes and the kernel's own pinning reach ordinary pages here.
 	 */
 	if (mlock(region->virt, region->size) < 0)
-		ixy_log(IXY_LOG_DEBUG, "%s: DMA memory is not locked: %s (ulimit -l)", pci->name,
+		ixy_log(IXY_LOG_DEBUG, "%s: DMA memory is not locked: %s (ulimit -l)", name_of(pci),
 			strerror(errno));
 	return 0;
 }
@@ -244,11 +251,11 @@ int dma_alloc(struct pci_device *pci, size_t size, struct dma_region **out)
 	int err;
 
 	if (size == 0 || size > SIZE_MAX / 2)
-		return ixy_fail(EINVAL, "%s: no DMA memory of %zu bytes", pci->name, size);
+		return ixy_fail(EINVAL, "%s: no DMA memory of %zu bytes", name_of(pci), size);
 	region = calloc(1, sizeof(*region));
 	if (!region)
-		return ixy_fail(ENOMEM, "%s: out of memory", pci->name);
-	region->mode = pci->iova_mode;
+		return ixy_fail(ENOMEM, "%s: out of memory", name_of(pci));
+	region->mode = pci ? pci->iova_mode : DMA_IOVA_VA;
 	err = allocate(pci, region, size);
 	if (err)
 		goto fail_region;
@@ -257,9 +264,11 @@ int dma_alloc(struct pci_device *pci, size_t size, struct dma_region **out)
 		if (err)
 			goto fail_memory;
 	}
-	err = pci->ops->dma_map(pci, region);
-	if (err)
-		goto fail_iova;
+	if (pci) {
+		err = pci->ops->dma_map(pci, region);
+		if (err)
+			goto fail_iova;
+	}
 	*out = region;
 	return 0;
 
@@ -269,7 +278,7 @@ fail_memory:
 	destroy_memory(region);
 fail_region:
 	free(region);
-	return ixy_fail_context(err, "%s", pci->name);
+	return ixy_fail_context(err, "%s", name_of(pci));
 }
 
 void dma_free(struct pci_device *pci, struct dma_region *region)
@@ -278,9 +287,11 @@ void dma_free(struct pci_device *pci, struct dma_region *region)
 
 	if (!region)
 		return;
-	ixy_error_save(&error);
-	pci->ops->dma_unmap(pci, region);
-	ixy_error_restore(&error);
+	if (pci) {
+		ixy_error_save(&error);
+		pci->ops->dma_unmap(pci, region);
+		ixy_error_restore(&error);
+	}
 	free(region->page_iova);
 	destroy_memory(region);
 	free(region);

@@ -32,13 +32,14 @@ struct dma_region {
 
 /*
  * Allocate size bytes, zeroed, for pci and map them there. Huge pages where there are free ones; ordinary
- * pages where there are none and the transport does not need physical contiguity.
+ * pages where there are none and the transport does not need physical contiguity. pci may be NULL: memory for
+ * a device that is no PCI function (AF_XDP), addressed by virtual address; dma_share() may map it at one later.
  * Returns 0, -ENOMEM (the text says how many huge pages are needed and the command that reserves them),
  * or what the transport's map said.
  */
 int dma_alloc(struct pci_device *pci, size_t size, struct dma_region **region);
 
-/* Unmap from pci and release. The device must have stopped using it. NULL is allowed. */
+/* Unmap from pci (NULL: as it was made) and release. The device must have stopped using it. NULL is allowed. */
 void dma_free(struct pci_device *pci, struct dma_region *region);
 
 /* Map, unmap an existing region at a further device (mempool sharing). -ENOTSUP if its IOVA mode differs. */

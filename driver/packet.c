@@ -83,6 +83,42 @@ static void carve(struct mempool *pool)
 	pool->free_count = pool->buf_count;
 }
 
+/* A pool of count buffers, entry_size apart, at pci or at no PCI function. 0 or a negative errno. */
+static int create(struct pci_device *pci, uint32_t count, uint32_t data_size, uint32_t entry_size,
+	struct mempool **result)
+{
+	struct mempool *pool = calloc(1, sizeof(*pool));
+	int err;
+
+	if (!pool)
+		return ixy_fail(ENOMEM, "packet pool: out of memory");
+	pool->buf_count = count;
+	pool->data_size = data_size;
+	pool->entry_size = entry_size;
+	pool->free_stack = calloc(count, sizeof(pool->free_stack[0]));
+	pool->devices = calloc(1, sizeof(pool->devices[0]));
+	if (!pool->free_stack || !pool->devices) {
+		err = ixy_fail(ENOMEM, "packet pool: no memory for %u buffers", count);
+		goto fail;
+	}
+	err = dma_alloc(pci, pool_bytes(count, entry_size, pci ? pci->iova_mode : DMA_IOVA_VA), &pool->dma);
+	if (err) {
+		ixy_fail_context(err, "packet pool of %u buffers", count);
+		goto fail;
+	}
+	pool->devices[0] = pci;
+	pool->device_count = 1;
+	carve(pool);
+	*result = pool;
+	return 0;
+
+fail:
+	free(pool->devices);
+	free(pool->free_stack);
+	free(pool);
+	return err;
+}
+
 struct mempool *ixy_mempool_create(struct ixy_device *dev, uint32_t count, uint32_t data_size)
 {
 	struct mempool *pool;
@@ -94,43 +130,22 @@ struct mempool *ixy_mempool_create(struct ixy_device *dev, uint32_t count, uint3
 		err = ixy_fail(EINVAL,
 			"packet pool: %u buffers of %u bytes; there must be at least one, of at most 65536",
 			count, data_size);
-		goto fail;
+	} else {
+		data_size = (data_size + 1023) / 1024 * 1024;
+		err = create(dev->pci, count, data_size,
+			(uint32_t)sizeof(struct pkt_buf) + PKT_BUF_HEADROOM + data_size, &pool);
 	}
-	if (!dev->pci) {
-		err = ixy_fail(ENOTSUP, "%s: packet pools need a PCI function", dev->name);
-		goto fail;
-	}
-	pool = calloc(1, sizeof(*pool));
-	if (!pool) {
-		err = ixy_fail(ENOMEM, "packet pool: out of memory");
-		goto fail;
-	}
-	pool->buf_count = count;
-	pool->data_size = (data_size + 1023) / 1024 * 1024;
-	pool->entry_size = (uint32_t)sizeof(struct pkt_buf) + PKT_BUF_HEADROOM + pool->data_size;
-	pool->free_stack = calloc(count, sizeof(pool->free_stack[0]));
-	pool->devices = calloc(1, sizeof(pool->devices[0]));
-	if (!pool->free_stack || !pool->devices) {
-		err = ixy_fail(ENOMEM, "packet pool: no memory for %u buffers", count);
-		goto fail_pool;
-	}
-	err = dma_alloc(dev->pci, pool_bytes(count, pool->entry_size, dev->pci->iova_mode), &pool->dma);
 	if (err) {
-		ixy_fail_context(err, "packet pool of %u buffers", count);
-		goto fail_pool;
+		errno = -err;
+		return NULL;
 	}
-	pool->devices[0] = dev->pci;
-	pool->device_count = 1;
-	carve(pool);
 	return pool;
+}
 
-fail_pool:
-	free(pool->devices);
-	free(pool->free_stack);
-	free(pool);
-fail:
-	errno = -err;
-	return NULL;
+int mempool_create_chunks(uint32_t count, uint32_t chunk_size, struct mempool **pool)
+{
+	return create(NULL, count, chunk_size - (uint32_t)sizeof(struct pkt_buf) - PKT_BUF_HEADROOM,
+		chunk_size, pool);
 }
 
 int ixy_mempool_free(struct mempool *pool)
@@ -154,9 +169,9 @@ int ixy_mempool_share(struct mempool *pool, struct ixy_device *dev)
 	struct pci_device **devices;
 	int err;
 
+	/* A device that is no PCI function copies what is not its own: it reaches whatever this process does. */
 	if (!dev->pci)
-		return ixy_fail(
-			ENOTSUP, "%s: shares packet pools with PCI functions only by copying", dev->name);
+		return 0;
 	for (uint32_t i = 0; i < pool->device_count; i++)
 		if (pool->devices[i] == dev->pci)
 			return 0;

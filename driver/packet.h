@@ -100,7 +100,7 @@ struct mempool {
 	uint32_t entry_size;         /* distance between two pkt_bufs in memory */
 	uint64_t exhausted;          /* buffers that were asked for and not there, since creation */
 	struct dma_region *dma;      /* the memory itself */
-	struct pci_device **devices; /* those that reach it: [0] is the one it was made for */
+	struct pci_device **devices; /* those that reach it: [0] is the one it was made for, NULL if none */
 	uint32_t device_count;
 };
 
@@ -113,7 +113,8 @@ struct mempool *ixy_mempool_create(struct ixy_device *dev, uint32_t count, uint3
 
 /*
  * Let a second device use this pool's buffers too (forwarding A -> B sends what A received). The pool must be
- * freed before either is closed. Returns 0, or -ENOTSUP where the devices address memory differently.
+ * freed before either is closed. Returns 0, or -ENOTSUP where the devices address memory differently. An AF_XDP
+ * device copies what it did not receive itself, so it takes any pool's buffers without this.
  */
 int ixy_mempool_share(struct mempool *pool, struct ixy_device *dev);
 

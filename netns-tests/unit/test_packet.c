@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -138,15 +139,13 @@ static void data_size_is_rounded_up_to_kibibytes(void **state)
 
 static void impossible_pools_are_refused_with_a_reason(void **state)
 {
-	struct ixy_device no_pci = {.name = "odd"};
-
 	(void)state;
 	assert_null(ixy_mempool_create(&dev, 0, 0));
 	assert_int_equal(errno, EINVAL);
 	assert_null(ixy_mempool_create(&dev, 1, 1 << 20));
 	assert_int_equal(errno, EINVAL);
-	assert_null(ixy_mempool_create(&no_pci, 1, 0));
-	assert_int_equal(errno, ENOTSUP);
+	assert_null(ixy_mempool_create(&dev, 1, UINT32_MAX));
+	assert_int_equal(errno, EINVAL);
 	fake.map_error = EACCES;
 	assert_null(ixy_mempool_create(&dev, 1, 0));
 	assert_int_equal(errno, EACCES);
@@ -173,6 +172,49 @@ static void devices_that_address_memory_differently_share_no_pool(void **state)
 	other.pci.iova_mode = DMA_IOVA_PA;
 	assert_int_equal(ixy_mempool_share(pool, &other_dev), -ENOTSUP);
 	assert_int_equal(other.mapped, 0);
+}
+
+/* An AF_XDP device reaches what the process reaches: its pools are plain memory, and it takes any other's. */
+static void a_device_that_is_no_pci_function_has_pools_and_shares_them_with_those_that_are(void **state)
+{
+	struct ixy_device no_pci = {.name = "xdp:eth1"};
+	struct mempool *own = *state, *pool = ixy_mempool_create(&no_pci, 8, 14 * 1024);
+	struct pkt_buf *buf;
+
+	assert_non_null(pool);
+	buf = pkt_buf_alloc(pool);
+	memset(buf->data, 1, 14 * 1024);
+	assert_int_equal(pkt_buf_data_iova(buf), (uintptr_t)buf->data);
+	pkt_buf_free(buf);
+	assert_int_equal(ixy_mempool_share(pool, &dev), 0);
+	assert_int_equal(fake.mapped, 2);
+	other.pci.iova_mode = DMA_IOVA_PA;
+	assert_int_equal(ixy_mempool_share(pool, &other_dev), -ENOTSUP);
+	assert_int_equal(ixy_mempool_free(pool), 0);
+	assert_int_equal(fake.mapped, 1);
+	assert_int_equal(ixy_mempool_share(own, &no_pci), 0);
+	assert_int_equal(fake.mapped, 1);
+}
+
+static void chunks_lie_one_behind_the_other_at_multiples_of_their_size(void **state)
+{
+	struct mempool *pool;
+	struct pkt_buf *buf;
+	bool seen[32] = {false};
+
+	(void)state;
+	assert_int_equal(mempool_create_chunks(32, 2048, &pool), 0);
+	assert_int_equal(pool->data_size, 2048 - 128);
+	while ((buf = pkt_buf_alloc(pool))) {
+		size_t offset = (size_t)((uint8_t *)buf - pool->dma->virt);
+
+		assert_int_equal(offset % 2048, 0);
+		assert_false(seen[offset / 2048]);
+		seen[offset / 2048] = true;
+	}
+	for (unsigned i = 0; i < 32; i++)
+		pkt_buf_free((struct pkt_buf *)(pool->dma->virt + (size_t)i * 2048));
+	assert_int_equal(ixy_mempool_free(pool), 0);
 }
 
 /* Physical memory is contiguous by the huge page only: an entry across two would be written elsewhere. */
@@ -244,6 +286,8 @@ int main(void)
 		TEST(impossible_pools_are_refused_with_a_reason),
 		TEST(a_shared_pool_is_mapped_once_at_each_device),
 		TEST(devices_that_address_memory_differently_share_no_pool),
+		TEST(a_device_that_is_no_pci_function_has_pools_and_shares_them_with_those_that_are),
+		TEST(chunks_lie_one_behind_the_other_at_multiples_of_their_size),
 		TEST(no_buffer_straddles_two_huge_pages),
 #ifdef IXY_DEBUG
 		TEST(a_double_free_aborts),
