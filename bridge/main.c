@@ -212,6 +212,7 @@ static int device_start(struct daemon *d)
 		.mtu = o->mtu,
 		.force = o->force,
 		.reserve_huge_pages = o->reserve_huge_pages,
+		.iova = o->iova,
 		.no_interrupts = o->poll,
 		.pool_buffers = o->queues * buffers * (size / PKT_BUF_DATA_SIZE), /* which counts those */
 	};

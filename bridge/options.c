@@ -31,6 +31,7 @@ enum option_id {
 	OPT_NO_OFFLOAD,
 	OPT_FORCE,
 	OPT_RESERVE,
+	OPT_IOVA,
 	OPT_JSON,
 	OPT_LOG_LEVEL,
 	OPT_VERSION,
@@ -57,6 +58,8 @@ static const struct {
 	{OPT_NO_OFFLOAD, "no-offload", NULL, "no super-frames: every frame its own, checksums complete"},
 	{OPT_FORCE, "force", NULL, "take a NIC although it is a live interface of this host"},
 	{OPT_RESERVE, "reserve-hugepages", NULL, "reserve the huge pages that are missing"},
+	{OPT_IOVA, "iova", "pa|va",
+		"addresses for the NIC: physical, or virtual (default: what its way needs)"},
 	{OPT_JSON, "json", NULL, "print the counters as JSON"},
 	{OPT_LOG_LEVEL, "log-level", "LEVEL", "error, warning, info (default) or debug"},
 	{OPT_VERSION, "version", NULL, "print the version"},
@@ -223,6 +226,17 @@ static int parse_multicast(const struct complaint *c, const char *text, struct o
 	return 0;
 }
 
+static int parse_iova(const struct complaint *c, const char *text, struct options *o)
+{
+	if (strcmp(text, "pa") == 0)
+		o->iova = IXY_IOVA_PA;
+	else if (strcmp(text, "va") == 0)
+		o->iova = IXY_IOVA_VA;
+	else
+		return complain(c, EXIT_USAGE, "--iova %s: pa or va is wanted", text);
+	return 0;
+}
+
 static int parse_ring(const struct complaint *c, const char *text, struct options *o)
 {
 	unsigned long n;
@@ -271,6 +285,7 @@ static int parse_option(const struct complaint *c, int id, const char *text, str
 	case OPT_GROUP: rc = parse_group(c, text, o); break;
 	case OPT_CPU: rc = parse_cpus(c, text, o); break;
 	case OPT_MULTICAST: rc = parse_multicast(c, text, o); break;
+	case OPT_IOVA: rc = parse_iova(c, text, o); break;
 	case OPT_RING: rc = parse_ring(c, text, o); break;
 	case OPT_PERSIST: o->persist = true; break;
 	case OPT_POLL: o->poll = true; break;

@@ -44,6 +44,7 @@ struct options {
 	bool no_offload;         /* neither coalesce toward the kernel nor let the NIC segment */
 	bool force;              /* take a NIC that is a live interface of this host */
 	bool reserve_huge_pages; /* reserve what is missing */
+	enum ixy_iova iova;      /* addresses that the NIC is given */
 	bool json;               /* statistics as JSON */
 	enum ixy_log_level log_level;
 	bool help, version; /* print that and end; nothing else is set then */

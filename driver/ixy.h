@@ -10,7 +10,7 @@
  *	}
  *
  * Device specs
- *	0000:03:00.0        a PCI function (Intel 82599)
+ *	0000:03:00.0        a PCI function (Intel 82599), by VFIO if it is bound to vfio-pci, else through sysfs
  *	soft:veth1          the software 82599, its cable plugged into the existing interface veth1
  *	vfio-user:/run/x    a PCI function that another process serves over the vfio-user protocol
  *
@@ -52,6 +52,16 @@ enum ixy_log_level {
 #define IXY_CAP_JUMBO      (1u << 4) /* MTU over 1500 */
 #define IXY_CAP_INTERRUPTS (1u << 5) /* ixy_rx_irq_fd() and ixy_event_fd() give descriptors to sleep on */
 
+/*
+ * Which addresses a PCI function is given for its DMA. AUTO is what its way suggests: physical ones where nothing
+ * translates (sysfs), otherwise virtual ones, which need neither privileges nor huge pages.
+ */
+enum ixy_iova {
+	IXY_IOVA_AUTO,
+	IXY_IOVA_PA, /* physical: huge pages, and CAP_SYS_ADMIN to learn the addresses */
+	IXY_IOVA_VA, /* those of this process: an IOMMU, or a vfio-user server, translates */
+};
+
 /* Zero means the default for every member, so `struct ixy_options o = {.rx_queues = 4}` is complete. */
 struct ixy_options {
 	uint16_t rx_queues, tx_queues; /* 1 .. IXY_MAX_QUEUES; default 1 */
@@ -63,6 +73,7 @@ struct ixy_options {
 	bool force;               /* take a NIC although its kernel interface is up with an address */
 	bool reserve_huge_pages;  /* reserve missing huge pages (root) instead of failing */
 	uint32_t pool_buffers;    /* buffers that the caller's own pools will hold: for the huge page count */
+	enum ixy_iova iova;       /* -EINVAL where the device cannot be given such addresses */
 	const char *softnic_path; /* the ixy-softnic program for soft:; default: beside this one, then PATH */
 };
 
@@ -153,8 +164,8 @@ int ixy_event_fd(const struct ixy_device *dev);
  * 500 ms. Bits of what happened since the last call:
  */
 #define IXY_EVENT_LINK  (1u << 0) /* link state or speed changed: ixy_link_get() */
-#define IXY_EVENT_RESET (1u << 1) /* the device hangs: the queues' threads must pause, then ixy_reset() */
-#define IXY_EVENT_GONE  (1u << 2) /* the device was removed (registers read all-ones): ixy_close() it */
+#define IXY_EVENT_RESET (1u << 1) /* hung, or reset by others: the queues' threads must pause, ixy_reset() */
+#define IXY_EVENT_GONE  (1u << 2) /* it was removed, or has to go; ixy_last_error() says more: ixy_close() */
 uint32_t ixy_poll_events(struct ixy_device *dev);
 
 /*

@@ -41,6 +41,11 @@ struct pci_ops {
 	int (*irq_set)(struct pci_device *pci, uint32_t count, const int fds[]);
 	/* Function-level reset. -ENOTSUP where the transport has none. */
 	int (*reset)(struct pci_device *pci);
+	/*
+	 * True once the function has been taken away, or the kernel asks for it back; stays true. Optional: without
+	 * it, registers and config space that read all-ones are the only sign.
+	 */
+	bool (*removed)(struct pci_device *pci);
 	/* Give everything back (kernel driver rebound where one was taken) and free. */
 	void (*close)(struct pci_device *pci);
 };

@@ -17,7 +17,7 @@ static char error[256];
 /* Parse "ixy-tapd ARGUMENTS", split at blanks. */
 static int parse(const char *arguments, struct options *o)
 {
-	static char text[256];
+	static char text[512];
 	char *argv[32] = {(char *)"ixy-tapd"};
 	int argc = 1;
 
@@ -43,6 +43,7 @@ static void a_device_and_a_name_are_enough(void **state)
 	assert_int_equal(o.idle_usecs, 50);
 	assert_int_equal(o.cpu_count, 0);
 	assert_int_equal(o.multicast, MULTICAST_ALL);
+	assert_int_equal(o.iova, IXY_IOVA_AUTO);
 	assert_int_equal(o.log_level, IXY_LOG_INFO);
 	assert_null(o.netns);
 	assert_false(o.no_offload || o.has_mac || o.persist || o.has_owner || o.has_group || o.poll ||
@@ -58,7 +59,7 @@ static void every_option_arrives(void **state)
 	assert_int_equal(
 		parse("--queues 16 --mtu=9000 --mac 02:00:5e:aB:CD:ef --netns blue --persist --owner root "
 		      "--group 0 --poll --idle-usecs 0 --cpu 3,0-1 --multicast list --ring 4096 --no-offload "
-		      "--force "
+		      "--force --iova va "
 		      "--reserve-hugepages --json --log-level debug 0000:03:00.0 ixy1",
 			&o),
 		0);
@@ -77,6 +78,7 @@ static void every_option_arrives(void **state)
 	assert_int_equal(o.multicast, MULTICAST_LIST);
 	assert_int_equal(o.ring, 4096);
 	assert_int_equal(o.log_level, IXY_LOG_DEBUG);
+	assert_int_equal(o.iova, IXY_IOVA_VA);
 	assert_true(o.no_offload && o.persist && o.poll && o.force && o.reserve_huge_pages && o.json);
 }
 
@@ -129,6 +131,7 @@ static void what_is_wrong_is_named_with_its_exit_code(void **state)
 		{"--cpu 0-8191 a b", EXIT_USAGE, "--cpu 0-8191"},
 		{"--cpu 0-63,64 a b", EXIT_USAGE, "at most 64"},
 		{"--multicast some a b", EXIT_USAGE, "--multicast some"},
+		{"--iova dma a b", EXIT_USAGE, "--iova dma"},
 		{"--ring 100 a b", EXIT_USAGE, "power of two"},
 		{"--ring 32 a b", EXIT_USAGE, "64 to 4096"},
 		{"--ring 8192 a b", EXIT_USAGE, "64 to 4096"},
@@ -160,7 +163,7 @@ static void help_names_every_option(void **state)
 {
 	static const char *const names[] = {"--queues", "--mtu", "--mac", "--netns", "--persist", "--owner",
 		"--group", "--poll", "--idle-usecs", "--cpu", "--multicast", "--ring", "--no-offload",
-		"--force", "--reserve-hugepages", "--json", "--log-level", "--version", "--help",
+		"--force", "--reserve-hugepages", "--iova", "--json", "--log-level", "--version", "--help",
 		"soft:", "vfio-user:", "SIGUSR1"};
 	char *text = NULL;
 	size_t size = 0;
