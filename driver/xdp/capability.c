@@ -7,11 +7,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Newer than the oldest headers that we compile with. */
-#ifndef CAP_BPF
-#define CAP_BPF 39
-#endif
-
 static const struct {
 	unsigned number;
 	const char *name;
