@@ -119,35 +119,6 @@ static uint64_t sum_from(const struct iovec *iov, size_t count, size_t offset)
 	return sum;
 }
 
-/* CRC32c (RFC 9260, appendix A), half a byte at a time: SCTP is rare here. */
-static uint32_t crc32c(uint32_t crc, const uint8_t *data, size_t size)
-{
-	static const uint32_t table[16] = {
-		0x00000000,
-		0x105ec76f,
-		0x20bd8ede,
-		0x30e349b1,
-		0x417b1dbc,
-		0x5125dad3,
-		0x61c69362,
-		0x7198540d,
-		0x82f63b78,
-		0x92a8fc17,
-		0xa24bb5a6,
-		0xb21572c9,
-		0xc38d26c4,
-		0xd3d3e1ab,
-		0xe330a81a,
-		0xf36e6f75,
-	};
-	for (size_t i = 0; i < size; i++) {
-		crc ^= data[i];
-		crc = crc >> 4 ^ table[crc & 15];
-		crc = crc >> 4 ^ table[crc & 15];
-	}
-	return crc;
-}
-
 /* --- finding the headers --------------------------------------------------------------------------------------- */
 
 struct layers {
@@ -378,7 +349,7 @@ static void complete_sctp(const struct iovec *iov, size_t count, size_t start, s
 		const struct iovec *piece = iov;
 		for (; offset >= piece->iov_len; piece++)
 			offset -= piece->iov_len;
-		crc = crc32c(crc, (const uint8_t *)piece->iov_base + offset, piece->iov_len - offset);
+		crc = crc32c_add(crc, (const uint8_t *)piece->iov_base + offset, piece->iov_len - offset);
 		at += piece->iov_len - offset;
 	}
 	crc = ~crc;

@@ -257,31 +257,18 @@ unsigned multicast_hash(const uint8_t mac[6], unsigned mo)
 	return last >> shift[mo & 3] & 0xfff;
 }
 
-/* Both CRCs are reflected ones, taken four bits at a time: they are needed too rarely for larger tables. */
-static uint32_t crc_add(const uint32_t table[16], uint32_t crc, const uint8_t *data, size_t size)
-{
-	for (size_t i = 0; i < size; i++) {
-		crc ^= data[i];
-		crc = crc >> 4 ^ table[crc & 0xf];
-		crc = crc >> 4 ^ table[crc & 0xf];
-	}
-	return crc;
-}
-
+/* The reflected polynomial, four bits at a time: needed too rarely for a larger table. */
 uint32_t crc32_ethernet(const uint8_t *data, size_t size)
 {
 	static const uint32_t table[16] = {0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190,
 		0x6b6b51f4, 0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
 		0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c};
+	uint32_t crc = ~0u;
 
-	return ~crc_add(table, ~0u, data, size);
-}
-
-uint32_t crc32c_add(uint32_t crc, const uint8_t *data, size_t size)
-{
-	static const uint32_t table[16] = {0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc,
-		0x5125dad3, 0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
-		0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75};
-
-	return crc_add(table, crc, data, size);
+	for (size_t i = 0; i < size; i++) {
+		crc ^= data[i];
+		crc = crc >> 4 ^ table[crc & 0xf];
+		crc = crc >> 4 ^ table[crc & 0xf];
+	}
+	return ~crc;
 }

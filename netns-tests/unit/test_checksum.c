@@ -53,6 +53,28 @@ static void sum_matches_naive_for_any_size_and_alignment(void **state)
 	}
 }
 
+static void copying_sums_the_same_and_writes_these_bytes_only(void **state)
+{
+	static uint8_t from[2048 + 16], to[2048 + 32];
+
+	(void)state;
+	srand(4);
+	for (int round = 0; round < ROUNDS; round++) {
+		size_t offset = (size_t)rand() % 16, size = (size_t)rand() % (round % 4 ? 200 : 2048);
+		size_t at = (size_t)rand() % 16;
+
+		fill(from + offset, size, (unsigned)rand() % 4);
+		memset(to, 0xa5, sizeof(to));
+		assert_int_equal(checksum_fold(checksum_copy(1, to + at, from + offset, size)),
+			checksum_fold(checksum_add(1, from + offset, size)));
+		assert_memory_equal(to + at, from + offset, size);
+		for (size_t i = 0; i < at; i++)
+			assert_int_equal(to[i], 0xa5);
+		for (size_t i = at + size; i < at + size + 16; i++)
+			assert_int_equal(to[i], 0xa5);
+	}
+}
+
 static void pieces_sum_up_to_the_whole(void **state)
 {
 	static uint8_t buffer[3000];
@@ -133,6 +155,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sum_matches_naive_for_any_size_and_alignment),
+		cmocka_unit_test(copying_sums_the_same_and_writes_these_bytes_only),
 		cmocka_unit_test(pieces_sum_up_to_the_whole),
 		cmocka_unit_test(a_running_sum_leaves_room_for_small_values),
 		cmocka_unit_test(a_full_sum_folds_without_losing_a_carry),
