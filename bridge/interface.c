@@ -271,45 +271,19 @@ bool interface_changed(struct interface *interface)
 	return interface->changed;
 }
 
-/* Apply the attributes set in `change`, which is consumed. */
-static int apply(struct interface *interface, struct rtnl_link *change)
+int interface_set_mtu(struct interface *interface, uint32_t mtu)
 {
-	struct rtnl_link *which = rtnl_link_alloc();
+	struct rtnl_link *which = rtnl_link_alloc(), *change = rtnl_link_alloc();
 	int rc = -NLE_NOMEM;
 
 	if (which && change) {
 		rtnl_link_set_ifindex(which, interface->index);
+		rtnl_link_set_mtu(change, mtu);
 		rc = rtnl_link_change(interface->requests, which, change, 0);
 	}
 	rtnl_link_put(which);
 	rtnl_link_put(change);
 	return from_nl(rc);
-}
-
-int interface_set_mtu(struct interface *interface, uint32_t mtu)
-{
-	struct rtnl_link *change = rtnl_link_alloc();
-
-	if (change)
-		rtnl_link_set_mtu(change, mtu);
-	return apply(interface, change);
-}
-
-int interface_set_mac(struct interface *interface, struct ixy_mac mac)
-{
-	struct rtnl_link *change = rtnl_link_alloc();
-	struct nl_addr *address = nl_addr_build(AF_LLC, mac.addr, sizeof(mac.addr));
-	int rc;
-
-	if (!change || !address) {
-		rtnl_link_put(change);
-		nl_addr_put(address);
-		return -ENOMEM;
-	}
-	rtnl_link_set_addr(change, address);
-	rc = apply(interface, change);
-	nl_addr_put(address);
-	return rc;
 }
 
 /*

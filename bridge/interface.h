@@ -47,11 +47,9 @@ int interface_fd(const struct interface *interface);
 /* Take in the notifications that wait. True if one of them was about this interface (or some were lost). */
 bool interface_changed(struct interface *interface);
 
-/* 0 or a negative errno. */
+/* 0, -EPERM without CAP_NET_ADMIN, or another negative errno. */
 int interface_set_mtu(struct interface *interface, uint32_t mtu);
-int interface_set_mac(struct interface *interface, struct ixy_mac mac);
-
-/* What `ethtool NAME` shows: speed in Mbit/s, 0 for unknown; always full duplex. 0 or a negative errno. */
+/* What `ethtool NAME` shows: speed in Mbit/s, 0 for unknown; always full duplex. The same results. */
 int interface_set_speed(struct interface *interface, uint32_t speed);
 
 /*

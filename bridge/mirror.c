@@ -38,6 +38,7 @@ struct mirror {
 	size_t group_count;
 	uint32_t refused_mtu; /* what the interface had last that the NIC cannot do; 0: nothing */
 	struct ixy_link link; /* what the interface shows */
+	bool speed_refused;   /* ... and that ethtool does not; said */
 };
 
 static const char *error_text(int rc)
@@ -254,8 +255,13 @@ void mirror_link(struct mirror *m)
 	m->link = link;
 	/* The speed before the carrier: who looks on carrier-up sees it. It is only told, so no failure. */
 	rc = interface_set_speed(m->interface, link.up ? link.speed : 0);
-	if (rc < 0)
+	if (rc == -EPERM && !m->speed_refused) {
+		m->speed_refused = true;
+		log_info("%s: ethtool does not know the link's speed, as telling it takes CAP_NET_ADMIN",
+			m->state.name);
+	} else if (rc < 0) {
 		log_debug("%s: cannot tell ethtool the speed: %s", m->state.name, strerror(-rc));
+	}
 	rc = tap_set_carrier(m->config.tap, link.up);
 	if (rc < 0)
 		log_warning("%s: cannot set the carrier: %s", m->state.name, strerror(-rc));
@@ -295,17 +301,25 @@ static int watch_interface(struct mirror *m, const char *name, int netns)
 /* What both sides begin with: the device's address, the wanted MTU or the interface's. */
 static int agree(struct mirror *m)
 {
+	const uint16_t mtu = m->config.mtu;
 	int rc = 0;
 
 	m->mac = ixy_mac_get(m->config.dev);
 	if (memcmp(&m->mac, &m->state.mac, sizeof(m->mac)) != 0)
-		rc = interface_set_mac(m->interface, m->mac);
-	if (rc == 0 && m->config.mtu && m->config.mtu != m->state.mtu)
-		rc = interface_set_mtu(m->interface, m->config.mtu);
+		rc = tap_set_mac(m->config.tap, m->mac);
 	if (rc < 0) {
-		log_error("%s: cannot set the interface's MAC address and MTU: %s%s", m->config.ifname,
-			strerror(-rc), rc == -EPERM ? ": run as root" : "");
-		return rc == -EPERM ? EX_NOPERM : EXIT_FAILURE;
+		log_error("%s: cannot set the interface's MAC address: %s", m->config.ifname, strerror(-rc));
+		return EXIT_FAILURE;
+	}
+	if (mtu && mtu != m->state.mtu)
+		rc = interface_set_mtu(m->interface, mtu);
+	if (rc == -EPERM) { /* on somebody else's interface; follow() then takes the NIC to its MTU */
+		log_warning("%s: MTU %u remains, as setting it takes CAP_NET_ADMIN: ip link set %s mtu %u",
+			m->config.ifname, m->state.mtu, m->config.ifname, mtu);
+	} else if (rc < 0) {
+		log_error(
+			"%s: cannot set the interface's MTU to %u: %s", m->config.ifname, mtu, strerror(-rc));
+		return EXIT_FAILURE;
 	}
 	return 0;
 }

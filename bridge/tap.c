@@ -21,6 +21,8 @@
 #include <linux/if_tun.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
+#include <net/if_arp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -93,7 +95,10 @@ static int log_open_failure(void)
 		log_error("/dev/net/tun: the kernel's tun driver is not there: modprobe tun");
 		return EX_UNAVAILABLE;
 	case EACCES:
-	case EPERM: log_error("/dev/net/tun: not permitted: run as root"); return EX_NOPERM;
+	case EPERM:
+		log_error("/dev/net/tun: not permitted: run as root, or have root open it to all, as most "
+			  "systems have it: chmod 666 /dev/net/tun");
+		return EX_NOPERM;
 	default: log_error("/dev/net/tun: %m"); return EXIT_FAILURE;
 	}
 }
@@ -109,6 +114,34 @@ static int attach_queue(struct kernel_port *port, const char *name, short flags)
 	if (ioctl(port->fd, TUNSETVNETHDRSZ, &size) < 0 || ioctl(port->fd, TUNSETOFFLOAD, 0UL) < 0)
 		return -errno;
 	return 0;
+}
+
+/* How `ip tuntap add` makes a tap that we may attach to. Constant string until the next call. */
+static const char *for_user(void)
+{
+	static char text[32];
+
+	text[0] = '\0';
+	if (geteuid() != 0)
+		snprintf(text, sizeof(text), " user %u", (unsigned)geteuid());
+	return text;
+}
+
+static int log_not_permitted(const struct tap *tap, const char *name)
+{
+	const char *kind = tap->queues > 1 ? "tap multi_queue" : "tap";
+
+	if (tap->attached)
+		log_error(
+			"%s: the interface exists, but not for this user: run as root, or have root make it "
+			"again: ip tuntap del mode tap name %s && ip tuntap add mode %s name %s%s",
+			name, name, kind, name, for_user());
+	else
+		log_error(
+			"%s: not permitted to make the interface (CAP_NET_ADMIN is missing): run as root, or "
+			"have root make it: ip tuntap add mode %s name %s%s",
+			name, kind, name, for_user());
+	return EX_NOPERM;
 }
 
 /* The name exists. If it is a persistent tap that nobody holds, *flags get what its kind needs. */
@@ -131,8 +164,10 @@ static int may_attach(const char *name, uint16_t queues, short *flags)
 		return EX_CONFIG;
 	}
 	if (queues > 1 && !state.tap_multi_queue) {
-		log_error("%s: the interface exists with one queue only: ip tuntap del mode tap name %s",
-			name, name);
+		log_error(
+			"%s: the interface exists with one queue only: --queues 1, or have it made again: ip "
+			"tuntap del mode tap name %s && ip tuntap add mode tap multi_queue name %s%s",
+			name, name, name, for_user());
 		return EX_CONFIG;
 	}
 	*flags = (short)(state.tap_multi_queue ? *flags | IFF_MULTI_QUEUE : *flags & ~IFF_MULTI_QUEUE);
@@ -159,10 +194,7 @@ static int attach_queues(struct tap *tap, const char *name)
 		rc = attach_queue(&tap->ports[i], name, flags);
 	switch (rc) {
 	case 0: return 0;
-	case -EPERM:
-		log_error("%s: not permitted to make the interface (CAP_NET_ADMIN is missing): run as root",
-			name);
-		return EX_NOPERM;
+	case -EPERM: return log_not_permitted(tap, name);
 	case -EBUSY:
 		log_error("%s: the interface is in use by another program; choose another name", name);
 		break;
@@ -260,6 +292,14 @@ int tap_set_carrier(struct tap *tap, bool on)
 	int carrier = on;
 
 	return ioctl(tap->ports[0].fd, TUNSETCARRIER, &carrier) < 0 ? -errno : 0;
+}
+
+int tap_set_mac(struct tap *tap, struct ixy_mac mac)
+{
+	struct ifreq ifr = {.ifr_hwaddr.sa_family = ARPHRD_ETHER};
+
+	memcpy(ifr.ifr_hwaddr.sa_data, mac.addr, sizeof(mac.addr));
+	return ioctl(tap->ports[0].fd, SIOCSIFHWADDR, &ifr) < 0 ? -errno : 0;
 }
 
 int tap_find(struct tap *tap, char name[16])

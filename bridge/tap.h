@@ -12,8 +12,8 @@ struct tap;
 
 /*
  * Make interface `name` in namespace netns (a descriptor, -1: the current one) with so many queues, or attach
- * to it where it exists as a persistent tap that nobody uses. It has no carrier yet. Returns 0, or the exit
- * code that fits, having logged why.
+ * to it where it exists as a persistent tap that nobody uses. To make one takes CAP_NET_ADMIN; to attach to one
+ * takes that or being its owner. It has no carrier yet. Returns 0, or the exit code that fits, having logged why.
  */
 int tap_open(const char *name, int netns, uint16_t queues, struct tap **tap);
 
@@ -37,6 +37,9 @@ int tap_set_offload(struct tap *tap, bool on);
 
 /* What the interface shows as its cable's state: NO-CARRIER or LOWER_UP. 0 or a negative errno. */
 int tap_set_carrier(struct tap *tap, bool on);
+
+/* The interface's MAC address; unlike through netlink, whoever holds the tap may set it. 0 or a negative errno. */
+int tap_set_mac(struct tap *tap, struct ixy_mac mac);
 
 /*
  * A descriptor of the namespace that the interface is in now, which the caller closes; its present name goes

@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
@@ -18,6 +19,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* An experimental EtherType (IEEE 802 local experimental 1): nobody but the test uses it. */
@@ -51,6 +53,26 @@ static inline bool shell(const char *format, ...)
 	vsnprintf(command, sizeof(command), format, args);
 	va_end(args);
 	return system(command) == 0;
+}
+
+/*
+ * Do something in a child process without any privilege, as user and group NOBODY. Returns its result, 0 to 255;
+ * -1 if it crashed.
+ */
+#define NOBODY 65534
+static inline int as_nobody(int (*work)(void *), void *arg)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		if (setgroups(0, NULL) < 0 || setgid(NOBODY) < 0 || setuid(NOBODY) < 0)
+			_exit(255);
+		_exit(work(arg));
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return -1;
+	return WEXITSTATUS(status);
 }
 
 /* A packet socket on an interface, for TEST_ETHERTYPE only, so that it does not see strangers. */

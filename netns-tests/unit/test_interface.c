@@ -94,11 +94,9 @@ static void a_change_is_noticed_and_only_ours(void **state)
 	assert_int_equal(interface_get(interface, &found), 0);
 	assert_int_equal(found.mtu, 1300);
 	assert_int_equal(interface_set_mtu(interface, 1200), 0);
-	assert_int_equal(interface_set_mac(interface, (struct ixy_mac){{2, 0, 0, 0, 0, 9}}), 0);
 	assert_int_equal(interface_get(interface, &found), 0);
 	assert_int_equal(found.mtu, 1200);
-	assert_int_equal(found.mac.addr[5], 9);
-	assert_int_equal(interface_set_mac(interface, (struct ixy_mac){{1, 0, 0, 0, 0, 9}}) < 0, 1);
+	assert_true(interface_set_mtu(interface, 70000) < 0);
 	assert_true(shell("ip link del i0"));
 	assert_int_equal(interface_get(interface, &found), -ENODEV);
 	interface_close(interface);

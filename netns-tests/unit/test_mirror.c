@@ -106,6 +106,29 @@ static void without_a_wish_the_device_takes_the_mtu_of_the_interface(void **stat
 	assert_true(shell("ip link show m0 | grep -q 'mtu 3000'"));
 }
 
+static int mirror_as_nobody(void *arg)
+{
+	struct fixture *f = arg;
+
+	f->config.mtu = 4000;
+	if (mirror_start(&f->config, &f->mirror))
+		return 1;
+	fake.dev.link = (struct ixy_link){.up = true, .speed = 10000};
+	mirror_link(f->mirror);
+	return fake.dev.mtu == 3000 ? 0 : 2;
+}
+
+static void without_privilege_the_device_takes_the_mtu_that_the_interface_keeps(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(shell("ip link set m0 mtu 3000 up"));
+	assert_int_equal(as_nobody(mirror_as_nobody, f), 0);
+	assert_true(shell("ip link show m0 | grep -q 'mtu 3000'"));
+	assert_true(shell("ip link show m0 | grep -q 02:00:00:00:00:01"));
+	assert_true(shell("ip link show m0 | grep -q LOWER_UP"));
+}
+
 static void up_and_down_switch_the_port(void **state)
 {
 	struct fixture *f = *state;
@@ -311,6 +334,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		in_fixture(at_the_start_both_sides_agree),
 		in_fixture(without_a_wish_the_device_takes_the_mtu_of_the_interface),
+		in_fixture(without_privilege_the_device_takes_the_mtu_that_the_interface_keeps),
 		in_fixture(up_and_down_switch_the_port),
 		in_fixture(the_mtu_follows_and_is_set_back_where_the_nic_cannot),
 		in_fixture(the_mac_address_follows),

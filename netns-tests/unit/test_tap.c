@@ -157,6 +157,65 @@ static void a_persistent_tap_outlives_its_program_and_is_attached_to_again(void 
 	assert_true(shell("ip link del t1"));
 }
 
+static void who_holds_the_tap_sets_its_mac_address(void **state)
+{
+	struct tap *tap;
+
+	(void)state;
+	assert_int_equal(tap_open("t1", -1, 1, &tap), 0);
+	assert_int_equal(tap_set_mac(tap, (struct ixy_mac){{2, 0, 0, 0, 0, 9}}), 0);
+	assert_true(shell("ip link show t1 | grep -q 02:00:00:00:00:09"));
+	assert_true(tap_set_mac(tap, (struct ixy_mac){{1, 0, 0, 0, 0, 9}}) < 0); /* a group's */
+	assert_true(shell("ip link show t1 | grep -q 02:00:00:00:00:09"));
+	tap_close(tap);
+}
+
+/* All that the daemon does with a tap. 0, the exit code of tap_open(), or the step that failed. */
+static int use_tap(void *queues)
+{
+	struct tap *tap;
+	int rc = tap_open("t1", -1, *(uint16_t *)queues, &tap);
+
+	if (rc)
+		return rc;
+	if (tap_set_mac(tap, (struct ixy_mac){{2, 0, 0, 0, 0, 9}}))
+		return 1;
+	if (tap_set_offload(tap, true))
+		return 2;
+	if (tap_set_carrier(tap, true))
+		return 3;
+	tap_close(tap);
+	return 0;
+}
+
+static void a_tap_made_for_a_user_needs_no_privilege(void **state)
+{
+	uint16_t queues;
+
+	(void)state;
+	/* As `ip tuntap add` makes them: without vnet headers, which attaching adds. */
+	for (queues = 1; queues <= 2; queues++) {
+		assert_true(shell("ip tuntap add mode tap %s name t1 user %u",
+			queues > 1 ? "multi_queue" : "", NOBODY));
+		assert_int_equal(as_nobody(use_tap, &queues), 0);
+		assert_true(shell("ip link show t1 | grep -q 02:00:00:00:00:09"));
+		assert_true(shell("ip link del t1"));
+	}
+}
+
+static void without_privilege_no_other_tap_is_had(void **state)
+{
+	uint16_t one = 1, two = 2;
+
+	(void)state;
+	assert_int_equal(as_nobody(use_tap, &one), EX_NOPERM);
+	assert_true(shell("ip tuntap add mode tap name t1 user %u", NOBODY - 1));
+	assert_int_equal(as_nobody(use_tap, &one), EX_NOPERM);
+	assert_true(shell("ip link del t1 && ip tuntap add mode tap name t1 user %u", NOBODY));
+	assert_int_equal(as_nobody(use_tap, &two), EX_CONFIG);
+	assert_true(shell("ip link del t1"));
+}
+
 static void a_tap_is_made_in_the_namespace_asked_for_and_found_where_it_went(void **state)
 {
 	int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), other, where;
@@ -592,6 +651,9 @@ int main(void)
 		cmocka_unit_test(a_name_of_something_else_is_refused),
 		cmocka_unit_test(a_tap_that_somebody_uses_is_refused),
 		cmocka_unit_test(a_persistent_tap_outlives_its_program_and_is_attached_to_again),
+		cmocka_unit_test(who_holds_the_tap_sets_its_mac_address),
+		cmocka_unit_test(a_tap_made_for_a_user_needs_no_privilege),
+		cmocka_unit_test(without_privilege_no_other_tap_is_had),
 		cmocka_unit_test(a_tap_is_made_in_the_namespace_asked_for_and_found_where_it_went),
 		cmocka_unit_test_setup_teardown(frames_of_all_sizes_reach_the_kernel_whole, setup, teardown),
 		cmocka_unit_test_setup_teardown(
