@@ -66,9 +66,10 @@ static void copy(struct assembler *as, uint8_t dst, uint8_t src)
 	emit(as, (struct bpf_insn){.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = dst, .src_reg = src});
 }
 
+/* BPF_K, a constant operand, is 0, and so is BPF_ADD. */
 static void add(struct assembler *as, uint8_t dst, int32_t value)
 {
-	emit(as, (struct bpf_insn){.code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = dst, .imm = value});
+	emit(as, (struct bpf_insn){.code = BPF_ALU64 | BPF_ADD, .dst_reg = dst, .imm = value});
 }
 
 /* dst = *(base + offset); size: BPF_B, BPF_H, BPF_W. */
@@ -80,11 +81,13 @@ static void load(struct assembler *as, uint8_t size, uint8_t dst, uint8_t base, 
 			 .off = (int16_t)offset});
 }
 
-/* dst = the map behind a file descriptor: the one instruction of double length. Its mode, BPF_IMM, is 0. */
+/* dst = the map behind a file descriptor: the one instruction of double length. */
 static void load_map(struct assembler *as, uint8_t dst, int fd)
 {
-	emit(as, (struct bpf_insn){
-			 .code = BPF_LD | BPF_DW, .dst_reg = dst, .src_reg = BPF_PSEUDO_MAP_FD, .imm = fd});
+	emit(as, (struct bpf_insn){.code = BPF_LD | BPF_IMM | BPF_DW,
+			 .dst_reg = dst,
+			 .src_reg = BPF_PSEUDO_MAP_FD,
+			 .imm = fd});
 	emit(as, (struct bpf_insn){0});
 }
 
