@@ -98,7 +98,7 @@ static uint8_t *iov_byte(const struct iovec *iov, size_t offset)
 static uint64_t sum_piece(uint64_t sum, const void *data, size_t size, bool odd)
 {
 	if (!odd)
-		return sum + checksum_fold(checksum_add(0, data, size));
+		return checksum_add(sum, data, size);
 	return sum + __builtin_bswap16(checksum_fold(checksum_add(0, data, size)));
 }
 
@@ -290,38 +290,76 @@ static void write_l4(const struct gso *gso, uint8_t *l4, size_t l4_size, bool la
 		l4[13] &= (uint8_t)~TCP_CWR;
 }
 
-static void write_checksum(const struct gso *gso, const uint8_t *ip, uint8_t *l4, size_t l4_size,
-	const struct iovec *pieces, unsigned count)
+static void write_checksum(
+	const struct gso *gso, const uint8_t *ip, uint8_t *l4, size_t l4_size, uint64_t sum)
 {
 	uint8_t *field = l4 + (gso->tcp ? TCP_CSUM : UDP_CSUM);
 	uint8_t protocol = gso->tcp ? IPPROTO_TCP : IPPROTO_UDP;
-	uint64_t sum = gso->ipv6 ? checksum_pseudo6(ip + 8, ip + 24, protocol, (uint32_t)l4_size)
-				 : checksum_pseudo4(ip + 12, ip + 16, protocol, (uint32_t)l4_size);
+	sum += gso->ipv6 ? checksum_pseudo6(ip + 8, ip + 24, protocol, (uint32_t)l4_size)
+			 : checksum_pseudo4(ip + 12, ip + 16, protocol, (uint32_t)l4_size);
 	memset(field, 0, 2);
-	sum = checksum_add(sum, l4, gso->header_size - gso->l4);
-	sum += sum_from(pieces, count, 0);
-	uint16_t result = checksum_finish(sum);
+	uint16_t result = checksum_finish(checksum_add(sum, l4, gso->header_size - gso->l4));
 	if (!gso->tcp && result == 0)
 		result = 0xFFFF; /* 0 says "no checksum" (RFC 768) */
 	memcpy(field, &result, sizeof result);
+}
+
+static size_t next_payload(const struct gso *gso)
+{
+	return gso->payload_left < gso->mss ? gso->payload_left : gso->mss;
+}
+
+/* The next segment's header, for so much payload with this sum; and on to the one after. Returns its size. */
+static ssize_t write_header(struct gso *gso, uint8_t *header, size_t payload, uint64_t sum)
+{
+	size_t l4_size = gso->header_size - gso->l4 + payload;
+	memcpy(header, gso->header, gso->header_size);
+	write_ip(gso, header + gso->l3, l4_size);
+	write_l4(gso, header + gso->l4, l4_size, gso->emitted + 1 == gso->segments);
+	if (gso->complete)
+		write_checksum(gso, header + gso->l3, header + gso->l4, l4_size, sum);
+	gso->payload_left -= payload;
+	gso->emitted++;
+	return (ssize_t)(gso->header_size + payload);
 }
 
 ssize_t gso_next(struct gso *gso, uint8_t *header, struct iovec *pieces, unsigned *count)
 {
 	if (gso->emitted == gso->segments)
 		return 0;
-	size_t payload = gso->payload_left < gso->mss ? gso->payload_left : gso->mss;
-	size_t l4_size = gso->header_size - gso->l4 + payload;
+	size_t payload = next_payload(gso);
 	if (take_payload(gso, payload, pieces, count) < 0)
 		return -EINVAL;
-	memcpy(header, gso->header, gso->header_size);
-	write_ip(gso, header + gso->l3, l4_size);
-	write_l4(gso, header + gso->l4, l4_size, gso->emitted + 1 == gso->segments);
-	if (gso->complete)
-		write_checksum(gso, header + gso->l3, header + gso->l4, l4_size, pieces, *count);
-	gso->payload_left -= payload;
-	gso->emitted++;
-	return (ssize_t)(gso->header_size + payload);
+	return write_header(gso, header, payload, gso->complete ? sum_from(pieces, *count, 0) : 0);
+}
+
+ssize_t gso_next_copy(struct gso *gso, uint8_t *segment)
+{
+	if (gso->emitted == gso->segments)
+		return 0;
+	size_t payload = next_payload(gso);
+	uint8_t *to = segment + gso->header_size;
+	uint64_t sum = 0;
+	bool odd = false;
+	for (size_t left = payload; left;) {
+		const struct iovec *iov = &gso->iov[gso->iov_at];
+		if (gso->iov_offset >= iov->iov_len) {
+			gso->iov_offset -= iov->iov_len;
+			gso->iov_at++;
+			continue;
+		}
+		size_t n = iov->iov_len - gso->iov_offset;
+		if (n > left)
+			n = left;
+		const uint8_t *from = (const uint8_t *)iov->iov_base + gso->iov_offset;
+		uint64_t part = checksum_copy(0, to, from, n);
+		sum += odd ? __builtin_bswap16(checksum_fold(part)) : part;
+		odd ^= n & 1;
+		to += n;
+		gso->iov_offset += n;
+		left -= n;
+	}
+	return write_header(gso, segment, payload, sum);
 }
 
 /* --- checksums alone ------------------------------------------------------------------------------------------- */

@@ -6,8 +6,8 @@
  * of the host. Nothing in it is believed: the frame's own headers say where things are, and an offload request
  * that does not fit them is an error.
  *
- * Nothing is allocated and no payload is copied: a segment is a header, written where the caller likes, and
- * pieces of the super-frame.
+ * Nothing is allocated, and no payload is copied unless the caller wants it (gso_next_copy): a segment is a
+ * header, written where the caller likes, and pieces of the super-frame.
  *
  *	struct gso gso;
  *	int segments = gso_begin(&gso, &vnet, iov, count);     // negative: drop the frame
@@ -61,6 +61,13 @@ int gso_begin(struct gso *gso, const struct virtio_net_hdr *vnet, const struct i
  * included; 0 after the last one; -EINVAL if the payload is scattered over more pieces than that.
  */
 ssize_t gso_next(struct gso *gso, uint8_t *header, struct iovec *pieces, unsigned *count);
+
+/*
+ * The same for a device that wants each segment in one piece of its own memory: write all of it, header and
+ * payload, to segment (room for gso->header_size + vnet->gso_size bytes), summing up as it is copied. Returns the
+ * segment's bytes, 0 after the last one. Any number of pieces.
+ */
+ssize_t gso_next_copy(struct gso *gso, uint8_t *segment);
 
 /*
  * Complete the checksum of a frame that is not a super-frame (vnet->flags with NEEDS_CSUM, gso_type NONE), in

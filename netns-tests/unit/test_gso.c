@@ -354,6 +354,49 @@ static void a_scattered_super_frame_gives_the_same_frames(void **state)
 	assert_int_equal(receiver.frames, 14);
 }
 
+static void segments_that_are_copied_out_are_the_same_bytes(void **state)
+{
+	(void)state;
+	static const struct shape shapes[] = {
+		{.protocol = IPPROTO_TCP, .flags = ACK | PSH, .payload = 20001},
+		{.protocol = IPPROTO_TCP, .ipv6 = true, .tcp_options = 12, .payload = 60000},
+		{.protocol = IPPROTO_UDP, .payload = 9999},
+		{.protocol = IPPROTO_TCP, .tags = 1, .payload = 0},
+	};
+	for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+		for (unsigned mss = 1399; mss < 1402; mss++) {
+			make(&original, &shapes[i], mss);
+			/* Pieces of 1, 2, 3 ... bytes: more than gso_next() would take, in all parities. */
+			static struct iovec iov[512];
+			unsigned count = 0;
+			for (size_t at = 0; at < original.size; count++) {
+				size_t n = count + 1 < original.size - at ? count + 1 : original.size - at;
+				iov[count] = (struct iovec){original.bytes + at, n};
+				at += n;
+			}
+			struct iovec whole = {original.bytes, original.size};
+			struct gso gso, copied;
+			assert_int_equal(gso_begin(&gso, &original.vnet, &whole, 1), 0);
+			assert_int_equal(gso_begin(&copied, &original.vnet, iov, count), 0);
+			for (;;) {
+				uint8_t want[2048], got[2048] = {0};
+				struct iovec pieces[GSO_PIECES_MAX];
+				unsigned piece_count;
+				ssize_t size = gso_next(&gso, want, pieces, &piece_count);
+				assert_int_equal(gso_next_copy(&copied, got), size);
+				if (size == 0)
+					break;
+				assert_memory_equal(got, want, gso.header_size);
+				if (piece_count)
+					assert_memory_equal(got + gso.header_size, pieces[0].iov_base,
+						(size_t)size - gso.header_size);
+				assert_int_equal(got[size], 0);
+			}
+			assert_int_equal(copied.emitted, copied.segments);
+		}
+	}
+}
+
 static void a_payload_in_too_many_pieces_is_refused(void **state)
 {
 	(void)state;
@@ -666,6 +709,7 @@ int main(void)
 		cmocka_unit_test(congestion_window_reduced_is_said_once),
 		cmocka_unit_test(a_super_frame_without_payload_is_one_frame),
 		cmocka_unit_test(a_scattered_super_frame_gives_the_same_frames),
+		cmocka_unit_test(segments_that_are_copied_out_are_the_same_bytes),
 		cmocka_unit_test(a_payload_in_too_many_pieces_is_refused),
 		cmocka_unit_test(udp_that_came_without_checksum_leaves_without),
 		cmocka_unit_test(a_request_of_another_protocol_is_refused),
