@@ -45,7 +45,9 @@ SOFTNIC  := $(BUILD)/obj/softnic.a
 RIG      := $(BUILD)/obj/netns.a
 VM_RIG   := $(BUILD)/obj/vm.a
 PROGRAMS := $(BUILD)/ixy-tapd $(BUILD)/ixy-softnic
-TRAFFIC  := $(BUILD)/bench/traffic
+TOOLS    := contrib/ixy-bind
+BENCH    := $(BUILD)/bench/traffic $(BUILD)/bench/naive
+FWD_COST := $(BUILD)/bench/fwd_cost
 APPS     := $(patsubst contrib/apps/%.c,$(BUILD)/apps/%,$(filter-out contrib/apps/app.c,$(wildcard contrib/apps/*.c)))
 UNITS    := $(patsubst netns-tests/unit/%.c,$(BUILD)/unit/%,$(unit_SRC))
 NETNS    := $(patsubst netns-tests/netns/%.c,$(BUILD)/netns/%,$(netns_SRC))
@@ -67,15 +69,16 @@ $(LIBIXY) $(BRIDGE) $(SOFTNIC) $(RIG) $(VM_RIG):
 
 $(BUILD)/ixy-tapd: $(call obj,bridge/main.c) $(BRIDGE) $(LIBIXY)
 $(BUILD)/ixy-softnic: $(call obj,netns-tests/softnic/main.c) $(SOFTNIC) $(LIBIXY)
-$(TRAFFIC): $(call obj,contrib/bench/traffic.c)
+$(BENCH): $(BUILD)/bench/%: $(BUILD)/obj/contrib/bench/%.o $(LIBIXY)
+$(FWD_COST): $(BUILD)/obj/contrib/bench/fwd_cost.o $(SOFTNIC) $(LIBIXY)
 # What the applications share is app.c.
 $(APPS): $(BUILD)/apps/%: $(BUILD)/obj/contrib/apps/%.o $(call obj,$(wildcard contrib/apps/app.c)) $(LIBIXY)
 $(UNITS): $(BUILD)/unit/%: $(BUILD)/obj/netns-tests/unit/%.o $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(NETNS): $(BUILD)/netns/%: $(BUILD)/obj/netns-tests/netns/%.o $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(VM): $(BUILD)/vm/%: $(BUILD)/obj/netns-tests/vm/%.o $(VM_RIG) $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(UNITS) $(NETNS) $(VM): LDLIBS += -lcmocka
-$(BUILD)/ixy-softnic $(UNITS) $(NETNS) $(VM): LDLIBS += -lpcap
-$(PROGRAMS) $(APPS) $(UNITS) $(NETNS) $(VM) $(TRAFFIC):
+$(BUILD)/ixy-softnic $(UNITS) $(NETNS) $(VM) $(FWD_COST): LDLIBS += -lpcap
+$(PROGRAMS) $(APPS) $(UNITS) $(NETNS) $(VM) $(BENCH) $(FWD_COST):
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -150,7 +153,7 @@ $(IMAGE)/initrd.gz: netns-tests/vm/image.sh netns-tests/vm/init
 
 ##   lint        formatting, static analysis, shell scripts, man pages
 SOURCES := $(wildcard driver/*.[ch] driver/*/*.[ch] bridge/*.[ch] netns-tests/*/*.[ch] contrib/*/*.[ch])
-SCRIPTS := .ci/run $(wildcard contrib/*.sh contrib/*/*.sh contrib/completions/* netns-tests/*.sh netns-tests/vm/*.sh netns-tests/vm/init)
+SCRIPTS := .ci/run $(TOOLS) $(wildcard contrib/*.sh contrib/*/*.sh contrib/completions/* netns-tests/*.sh netns-tests/vm/*.sh netns-tests/vm/init)
 MAN     := $(wildcard contrib/man/*.[1-9])
 # Not the tests: cmocka's assertions look to the analyzer as if they returned.
 TIDY    := $(patsubst %.c,$(BUILD)/tidy/%,$(filter-out netns-tests/unit/% netns-tests/netns/% netns-tests/vm/%,$(filter %.c,$(SOURCES))))
@@ -173,13 +176,22 @@ $(TIDY): $(BUILD)/tidy/%: %.c .clang-tidy $(wildcard driver/*.h driver/*/*.h bri
 	$(Q)clang-tidy --quiet $< -- $(filter-out -fsanitize%,$(ALL_CFLAGS)) 2>$@.log || { cat $@.log >&2; exit 1; }
 	@mv $@.log $@
 
-##   bench       how fast: ours, a bare veth pair and DPDK's testpmd in one run (BENCH_RUNS=3)
+##   bench       how fast: ours, DPDK's testpmd, a copy loop and bare veth in one run (see contrib/bench/bench.sh)
 .PHONY: bench bench-run
 bench:
 	@contrib/install-deps.sh bench
 	@$(MAKE) -s bench-run
-bench-run: all $(TRAFFIC)
+bench-run: all $(BENCH)
 	@IXY_BUILD=$(BUILD) contrib/bench/bench.sh
+	$(GIVE_BACK)
+
+##   bench-cost  instructions that the driver takes a forwarded frame, by callgrind
+.PHONY: bench-cost bench-cost-run
+bench-cost:
+	@contrib/install-deps.sh bench
+	@$(MAKE) -s bench-cost-run
+bench-cost-run: $(FWD_COST)
+	@IXY_BUILD=$(BUILD) contrib/bench/fwd_cost.sh
 	$(GIVE_BACK)
 
 ##   install     programs, library, headers, man pages, completion, unit (DESTDIR, PREFIX=/usr/local)
@@ -197,7 +209,7 @@ man_of    = $(mandir)/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
 .PHONY: install uninstall
 install: all
 	install -d $(addprefix $(DESTDIR),$(sbindir) $(libdir)/pkgconfig $(incdir)/driver $(compdir) $(unitdir))
-	install -m 755 $(PROGRAMS) $(DESTDIR)$(sbindir)
+	install -m 755 $(PROGRAMS) $(TOOLS) $(DESTDIR)$(sbindir)
 	install -m 644 $(LIBIXY) $(DESTDIR)$(libdir)
 	install -m 644 $(HEADERS) $(DESTDIR)$(incdir)/driver
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' contrib/ixy.pc.in >$(DESTDIR)$(libdir)/pkgconfig/ixy.pc
@@ -205,7 +217,7 @@ install: all
 	$(foreach file,$(COMPLETE),install -m 644 $(file) $(DESTDIR)$(compdir)$(newline))
 	$(foreach unit,$(UNIT),sed 's|@SBINDIR@|$(sbindir)|' $(unit) >$(DESTDIR)$(unitdir)/$(notdir $(unit))$(newline))
 uninstall:
-	rm -f $(addprefix $(DESTDIR),$(addprefix $(sbindir)/,$(notdir $(PROGRAMS))) $(libdir)/libixy.a \
+	rm -f $(addprefix $(DESTDIR),$(addprefix $(sbindir)/,$(notdir $(PROGRAMS) $(TOOLS))) $(libdir)/libixy.a \
 		$(libdir)/pkgconfig/ixy.pc $(addprefix $(incdir)/driver/,$(notdir $(HEADERS))) \
 		$(foreach page,$(MAN),$(call man_of,$(page))) $(addprefix $(compdir)/,$(notdir $(COMPLETE))) \
 		$(addprefix $(unitdir)/,$(notdir $(UNIT))))
