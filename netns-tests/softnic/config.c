@@ -21,7 +21,7 @@
 #define PM                  0x40
 #define PMCSR               (PM + 4)
 #define PMCSR_STATE         3u
-#define PMCSR_NO_SOFT_RESET BIT(3)
+#define PMCSR_D3HOT         3u
 #define PMCSR_PME_ENABLE    BIT(8)
 #define MSI                 0x50
 #define MSIX                0x70
@@ -68,9 +68,10 @@ static const struct config_field fields[] = {
 	{0x3C, 1, 0, 0xFF}, /* interrupt line: software's notepad */
 	{0x3D, 1, 1, 0},    /* INTA */
 
-	/* PME from D0 and D3hot, device specific initialization, version 3 */
+	/* PME from D0 and D3hot, device specific initialization, version 3; neither D1 nor D2 */
 	{PM, 4, 0x48230000 | MSI << 8 | 0x01, 0},
-	{PMCSR, 2, PMCSR_NO_SOFT_RESET, PMCSR_STATE | PMCSR_PME_ENABLE},
+	/* No_Soft_Reset is 0: the way back from D3hot resets the function (9.3.3.4). */
+	{PMCSR, 2, 0, PMCSR_STATE | PMCSR_PME_ENABLE},
 
 	/* MSI: one vector, 64-bit address, maskable */
 	{MSI, 4, 0x01800000 | MSIX << 8 | 0x05, 0x00010000},
@@ -146,25 +147,55 @@ static bool covers(uint32_t offset, unsigned size, uint32_t at)
 	return at - offset < size;
 }
 
+/*
+ * D3hot (5.2.5.3): the function answers configuration accesses and nothing else, and starts nothing of its own.
+ * The parts ask nic_asleep() for that; whatever a driver left running ends with the reset on the way back to D0.
+ * D1 and D2 do not exist, and a state that does not exist is not entered (PCI PM 1.2, 3.2.4).
+ */
+static void change_power_state(struct nic *nic, uint8_t before)
+{
+	uint8_t now = nic->config[PMCSR] & PMCSR_STATE;
+	if (now != 0 && now != PMCSR_D3HOT) {
+		nic->config[PMCSR] = (uint8_t)((nic->config[PMCSR] & ~PMCSR_STATE) | before);
+	} else if (before == PMCSR_D3HOT && now == 0) {
+		/* What would wake the system outlasts the reset. */
+		uint32_t pme = get(nic->config + PMCSR, 2) & PMCSR_PME_ENABLE;
+		nic_reset_function(nic);
+		put(nic->config + PMCSR, 2, pme);
+	}
+}
+
 void nic_config_write(struct nic *nic, uint32_t offset, unsigned size, uint32_t value)
 {
 	if (!in_range(offset, size) || nic_fault(nic, NIC_FAULT_REMOVED))
 		return;
+	uint8_t power_state = nic->config[PMCSR] & PMCSR_STATE;
+	bool master = nic_bus_master(nic);
 	for (unsigned i = 0; i < size; i++) {
 		uint8_t *byte = nic->config + offset + i, mask = nic->config_mask[offset + i];
 		*byte = (*byte & ~mask) | ((uint8_t)(value >> (8 * i)) & mask);
 	}
 
 	uint32_t flr = PCIE_DEVICE_CONTROL + 1;
-	if (covers(offset, size, flr) && value >> (8 * (flr - offset)) & DEVICE_CONTROL_FLR >> 8)
+	if (covers(offset, size, flr) && value >> (8 * (flr - offset)) & DEVICE_CONTROL_FLR >> 8) {
 		nic_reset_function(nic);
-	else if (covers(offset, size, MSIX_CONTROL + 1))
+		return;
+	}
+	change_power_state(nic, power_state);
+	if (covers(offset, size, MSIX_CONTROL + 1))
 		nic_msix_update(nic);
+	else if (!master && nic_bus_master(nic))
+		nic_msix_deliver(nic);
 }
 
 bool nic_bus_master(const struct nic *nic)
 {
-	return nic->config[COMMAND] & COMMAND_MASTER && !(nic->config[PMCSR] & PMCSR_STATE);
+	return nic->config[COMMAND] & COMMAND_MASTER && !nic_asleep(nic);
+}
+
+bool nic_asleep(const struct nic *nic)
+{
+	return nic->config[PMCSR] & PMCSR_STATE;
 }
 
 bool nic_msix_enabled(const struct nic *nic)

@@ -2,7 +2,8 @@
  * MSI-X: the table and the pending bits in BAR 4, and the way from a vector to the front end.
  *
  * A vector is delivered when MSI-X is enabled, the function mask is clear and the entry's own mask is clear;
- * else its pending bit is set and the message goes out as soon as they are (PCI 3.0, 6.8.2).
+ * else its pending bit is set and the message goes out as soon as they are (PCI 3.0, 6.8.2). A message is a
+ * write to memory, so it waits for the Bus Master Enable bit too (PCI Express 3.0, 7.5.1.1).
  */
 #include "nic.h"
 
@@ -13,7 +14,7 @@
 static void deliver(struct nic *nic, unsigned vector)
 {
 	if (!(nic->msix_pending >> vector & 1) || !nic_msix_enabled(nic) || nic_msix_masked(nic) ||
-		nic->msix[vector].control & CONTROL_MASKED)
+		nic->msix[vector].control & CONTROL_MASKED || !nic_bus_master(nic))
 		return;
 	nic->msix_pending &= ~(1ull << vector);
 	if (nic->frontend.raise)
@@ -29,14 +30,19 @@ void nic_msix_raise(struct nic *nic, unsigned vector)
 	deliver(nic, vector);
 }
 
+void nic_msix_deliver(struct nic *nic)
+{
+	for (uint64_t left = nic->msix_pending; left; left &= left - 1)
+		deliver(nic, (unsigned)__builtin_ctzll(left));
+}
+
 void nic_msix_update(struct nic *nic)
 {
 	if (!nic_msix_enabled(nic)) {
 		nic->msix_pending = 0;
 		return;
 	}
-	for (uint64_t left = nic->msix_pending; left; left &= left - 1)
-		deliver(nic, (unsigned)__builtin_ctzll(left));
+	nic_msix_deliver(nic);
 	/* Causes that came while MSI-X was off. */
 	nic_irq_evaluate(nic);
 }
@@ -58,7 +64,7 @@ void nic_msix_reset(struct nic *nic)
 
 uint32_t nic_msix_read32(struct nic *nic, uint32_t offset)
 {
-	if (nic_fault(nic, NIC_FAULT_REMOVED))
+	if (nic_fault(nic, NIC_FAULT_REMOVED) || nic_asleep(nic))
 		return UINT32_MAX;
 	if (offset % 4)
 		return 0;
@@ -71,7 +77,7 @@ uint32_t nic_msix_read32(struct nic *nic, uint32_t offset)
 
 void nic_msix_write32(struct nic *nic, uint32_t offset, uint32_t value)
 {
-	if (offset % 4 || offset >= TABLE_SIZE || nic_fault(nic, NIC_FAULT_REMOVED))
+	if (offset % 4 || offset >= TABLE_SIZE || nic_fault(nic, NIC_FAULT_REMOVED) || nic_asleep(nic))
 		return;
 	struct nic_msix_entry *entry = &nic->msix[offset / sizeof *entry];
 	switch (offset % sizeof *entry) {

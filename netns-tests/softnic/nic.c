@@ -143,6 +143,8 @@ void nic_reset_function(struct nic *nic)
 	nic_msix_reset(nic);
 	nic_sfp_init(nic);
 	reset_core(nic, true);
+	if (nic->frontend.was_reset)
+		nic->frontend.was_reset(nic->frontend.context);
 }
 
 void nic_client_gone(struct nic *nic)
@@ -176,8 +178,8 @@ static inline bool tx_asleep(const struct nic *nic, unsigned n)
 
 void nic_scan_mapped(struct nic *nic)
 {
-	/* A client that has not noticed yet that the device is gone goes on ringing its doorbells. */
-	if (!nic->pages_mapped || nic_fault(nic, NIC_FAULT_REMOVED))
+	/* A client that has not noticed yet that the device is gone, or asleep, goes on ringing its doorbells. */
+	if (!nic->pages_mapped || nic_fault(nic, NIC_FAULT_REMOVED) || nic_asleep(nic))
 		return;
 	for (unsigned n = 0; n < NIC_QUEUES; n++) {
 		if (!rx_asleep(nic, n))

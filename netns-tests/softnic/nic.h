@@ -376,9 +376,10 @@ struct nic_link {
 	uint32_t changes;
 };
 
-/* How the front end delivers an interrupt (vector < NIC_MSIX_VECTORS). */
+/* What the front end does for the NIC; any may be NULL. */
 struct nic_frontend {
-	void (*raise)(void *context, unsigned vector);
+	void (*raise)(void *context, unsigned vector); /* deliver an interrupt, vector < NIC_MSIX_VECTORS */
+	void (*was_reset)(void *context); /* the function was reset: MSI-X is off, all is masked */
 	void *context;
 };
 
@@ -417,7 +418,7 @@ struct nic {
 struct nic *nic_create(unsigned port, const char *name, const uint8_t mac[6]);
 void nic_free(struct nic *nic);
 
-/* Function-level or PCI reset: everything as after power-on, config space too. */
+/* Function-level or PCI reset, or awake from D3hot: everything as after power-on, config space too. */
 void nic_reset_function(struct nic *nic);
 /* CTRL.RST / LRST: all but config space, EEPROM and what the datasheet keeps (4.2.1). */
 void nic_reset_device(struct nic *nic);
@@ -432,11 +433,12 @@ uint32_t nic_config_read(struct nic *nic, uint32_t offset, unsigned size);
 void nic_config_write(struct nic *nic, uint32_t offset, unsigned size, uint32_t value);
 void nic_config_reset(struct nic *nic);
 bool nic_bus_master(const struct nic *nic); /* enabled, and the function in D0 */
+bool nic_asleep(const struct nic *nic);     /* in D3hot: BARs are not answered, no DMA, no interrupt */
 bool nic_msix_enabled(const struct nic *nic);
 bool nic_msix_masked(const struct nic *nic);         /* the function mask */
 void nic_msix_control(struct nic *nic, bool enable); /* MSI-X enable as given, function mask clear */
 
-/* BAR 0 with the register's semantics (offset is range-checked, aligned; all-ones when removed). */
+/* BAR 0 with the register's semantics (offset is range-checked, aligned; all-ones when removed or asleep). */
 uint32_t nic_read32(struct nic *nic, uint32_t offset);
 void nic_write32(struct nic *nic, uint32_t offset, uint32_t value);
 /* The bare value, no side effect: for tests and the control socket. Follows aliases. */
@@ -445,7 +447,7 @@ uint32_t nic_peek32(const struct nic *nic, uint32_t offset);
 /* MSI-X BAR */
 uint32_t nic_msix_read32(struct nic *nic, uint32_t offset);
 void nic_msix_write32(struct nic *nic, uint32_t offset, uint32_t value);
-/* Deliver or hold a vector according to the enable bit, the table's mask and the function mask. */
+/* Deliver or hold a vector according to the enable bits (MSI-X, bus master), the table's mask and the function's. */
 void nic_msix_raise(struct nic *nic, unsigned vector);
 /*
  * For a front end whose clients never touch the MSI-X table, because they hand over eventfds (vfio-user):
@@ -453,7 +455,8 @@ void nic_msix_raise(struct nic *nic, unsigned vector);
  * whenever the set of vectors that have an eventfd changes; what was pending is delivered then.
  */
 void nic_msix_enable(struct nic *nic, uint64_t vectors);
-void nic_msix_update(struct nic *nic); /* enable bit or function mask changed: deliver what waited */
+void nic_msix_update(struct nic *nic);  /* its enable bit or the function mask changed: deliver what waited */
+void nic_msix_deliver(struct nic *nic); /* bus mastering was turned on: the same, but nothing new can fire */
 void nic_msix_reset(struct nic *nic);
 
 /*

@@ -263,9 +263,8 @@ static void disconnect(struct qemu_pci *qemu)
 {
 	ev_io_stop(qemu->loop, &qemu->watcher);
 	close_received_fds(qemu);
+	qemu->nic->frontend = (struct nic_frontend){0};
 	nic_client_gone(qemu->nic);
-	qemu->nic->frontend.raise = NULL;
-	qemu->nic->frontend.context = NULL;
 	qtest_disconnect(qemu);
 	close(qemu->fd);
 	qemu->fd = -1;

@@ -76,7 +76,7 @@ static bool acceptable(struct nic *nic, uint32_t offset, const char *what)
 
 uint32_t nic_read32(struct nic *nic, uint32_t offset)
 {
-	if (nic_fault(nic, NIC_FAULT_REMOVED))
+	if (nic_fault(nic, NIC_FAULT_REMOVED) || nic_asleep(nic))
 		return UINT32_MAX;
 	unsigned index;
 	const struct register_row *row =
@@ -94,7 +94,7 @@ uint32_t nic_read32(struct nic *nic, uint32_t offset)
 
 void nic_write32(struct nic *nic, uint32_t offset, uint32_t value)
 {
-	if (nic_fault(nic, NIC_FAULT_REMOVED) || !acceptable(nic, offset, "write"))
+	if (nic_fault(nic, NIC_FAULT_REMOVED) || nic_asleep(nic) || !acceptable(nic, offset, "write"))
 		return;
 	struct register_write w = {.offset = offset, .written = value};
 	const struct register_row *row = nic_register_find(&w.offset, &w.index);

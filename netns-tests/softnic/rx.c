@@ -532,7 +532,8 @@ static void receive(struct nic *nic, const uint8_t *frame, size_t size, bool loo
 		rx_config_update(nic, &rx->config);
 		rx->in_burst = true;
 	}
-	bool listening = rx->config.enabled && (nic->link.up || loopback) && rx->config.loopback == loopback;
+	bool listening = rx->config.enabled && (nic->link.up || loopback) &&
+			 rx->config.loopback == loopback && !nic_asleep(nic);
 
 	if (unlikely(!listening)) {
 		nic->stats.rx_missed++;

@@ -335,7 +335,7 @@ static bool wire_busy(const struct nic *nic)
 
 static bool engine_runs(const struct nic *nic)
 {
-	return (nic_reg(nic, DMATXCTL) & DMATXCTL_TE) && !nic->fault[NIC_FAULT_TX_HANG];
+	return (nic_reg(nic, DMATXCTL) & DMATXCTL_TE) && !nic->fault[NIC_FAULT_TX_HANG] && !nic_asleep(nic);
 }
 
 bool nic_tx_work(const struct nic *nic)

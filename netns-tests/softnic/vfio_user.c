@@ -45,10 +45,8 @@ static void disconnect(struct vfio_server *server)
 	ev_timer_stop(server->loop, &server->stalled);
 	close_received_fds(server);
 	vfio_server_wake(server);
+	server->nic->frontend = (struct nic_frontend){0};
 	nic_client_gone(server->nic);
-	server->nic->pages_mapped = false;
-	server->nic->frontend.raise = NULL;
-	server->nic->frontend.context = NULL;
 	vfio_server_irqs_reset(server);
 	close(server->fd);
 	server->fd = -1;
@@ -65,8 +63,11 @@ static void connected(struct vfio_server *server, int fd)
 	server->negotiated = server->shadow_wakeup = server->doorbells_given = false;
 	server->in_size = server->out_size = server->out_sent = 0;
 	server->in_fd_count = server->out_fd_count = 0;
-	server->nic->frontend.raise = vfio_server_raise;
-	server->nic->frontend.context = server;
+	server->nic->frontend = (struct nic_frontend){
+		.raise = vfio_server_raise,
+		.was_reset = vfio_server_was_reset,
+		.context = server,
+	};
 	ev_io_init(&server->watcher, on_socket, fd, EV_READ);
 	server->watcher.data = server;
 	ev_io_start(server->loop, &server->watcher);

@@ -88,6 +88,11 @@ int vfio_server_execute(struct vfio_server *server);
 
 /* Deliver MSI-X vector (nic_frontend.raise). */
 void vfio_server_raise(void *context, unsigned vector);
+/*
+ * The client's eventfds outlive a reset of the function, however it came about (nic_frontend.was_reset), as those
+ * given to VFIO do.
+ */
+void vfio_server_was_reset(void *context);
 /* Close all interrupt eventfds. */
 void vfio_server_irqs_reset(struct vfio_server *server);
 

@@ -303,6 +303,14 @@ void vfio_server_raise(void *context, unsigned vector)
 		softnic_debug("%s: vector %u: %s", server->name, vector, strerror(errno));
 }
 
+void vfio_server_was_reset(void *context)
+{
+	struct vfio_server *server = context;
+	for (uint32_t vector = 0; vector < NIC_MSIX_VECTORS; vector++)
+		mask_vector(server, vector, server->irq_fds[vector] < 0);
+	update_msix(server);
+}
+
 static void set_irq_fd(struct vfio_server *server, uint32_t vector, int fd)
 {
 	if (server->irq_fds[vector] >= 0)
@@ -482,10 +490,6 @@ static int dma_unmap(struct vfio_server *server)
 static int device_reset(struct vfio_server *server)
 {
 	nic_reset_function(server->nic);
-	/* The client's eventfds outlive a reset, as those given to VFIO do. */
-	for (uint32_t vector = 0; vector < NIC_MSIX_VECTORS; vector++)
-		mask_vector(server, vector, server->irq_fds[vector] < 0);
-	update_msix(server);
 	return 0;
 }
 

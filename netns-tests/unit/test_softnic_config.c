@@ -119,6 +119,90 @@ static void test_accesses_past_the_end_or_of_odd_sizes_do_nothing(void **state)
 	assert_int_equal(rd(nic, 4, 2), 0);
 }
 
+#define PMCSR 0x44
+#define D3HOT 3
+
+static void test_power_management_knows_d0_and_d3_and_its_reset(void **state)
+{
+	struct nic *nic = fixture_nic(state);
+	assert_int_equal(rd(nic, 0x42, 2) & 0x0600, 0);        /* neither D1 nor D2 */
+	assert_int_equal(rd(nic, 0x42, 2) >> 11, 0x09);        /* PME from D0 and D3hot */
+	assert_int_equal(rd(nic, PMCSR, 2) & (BIT(3) | 3), 0); /* D0; No_Soft_Reset clear */
+	nic_config_write(nic, PMCSR, 2, 1);
+	assert_int_equal(rd(nic, PMCSR, 2), 0);
+	nic_config_write(nic, PMCSR, 2, 2);
+	assert_int_equal(rd(nic, PMCSR, 2), 0);
+	nic_config_write(nic, PMCSR, 2, D3HOT);
+	assert_int_equal(rd(nic, PMCSR, 2), D3HOT);
+	nic_config_write(nic, PMCSR, 2, 2);
+	assert_int_equal(rd(nic, PMCSR, 2), D3HOT);
+}
+
+static void test_in_d3_only_configuration_is_answered(void **state)
+{
+	struct nic *nic = fixture_nic(state);
+	nic_config_write(nic, 4, 2, 0x6);
+	nic_write32(nic, FCTRL, FCTRL_UPE);
+	nic_config_write(nic, PMCSR, 2, D3HOT);
+	assert_true(nic_asleep(nic));
+	assert_false(nic_bus_master(nic));
+	assert_int_equal(nic_read32(nic, STATUS), UINT32_MAX);
+	assert_int_equal(nic_msix_read32(nic, 12), UINT32_MAX);
+	nic_write32(nic, FCTRL, 0);
+	nic_write32(nic, 2, 1); /* not even looked at */
+	nic_msix_write32(nic, 8, 0x41);
+	assert_int_equal(nic_peek32(nic, FCTRL), FCTRL_UPE);
+	assert_int_equal(nic->msix[0].data, 0);
+	assert_int_equal(rd(nic, 0, 4), 0x10FB8086);
+	assert_int_equal(rd(nic, 4, 2), 0x6);
+	assert_int_equal(nic_violations(nic), 0);
+}
+
+static void test_the_way_back_from_d3_is_a_reset(void **state)
+{
+	struct nic *nic = fixture_nic(state);
+	nic_config_write(nic, 4, 2, 0x6);
+	nic_config_write(nic, 0x10, 4, 0xFEB80000);
+	nic_write32(nic, FCTRL, FCTRL_UPE);
+	nic_config_write(nic, PMCSR, 2, 0x100 | D3HOT);
+	nic_config_write(nic, PMCSR, 1, D3HOT); /* already there */
+	assert_int_equal(rd(nic, 4, 2), 0x6);
+	nic_config_write(nic, PMCSR, 1, 0);
+	assert_int_equal(rd(nic, PMCSR, 2), 0x100); /* PME enable is what stays */
+	assert_int_equal(rd(nic, 4, 2), 0);
+	assert_int_equal(rd(nic, 0x10, 4), 0xC);
+	assert_int_equal(nic_read32(nic, FCTRL), 0);
+	nic_write32(nic, FCTRL, FCTRL_UPE);
+	nic_config_write(nic, PMCSR, 2, 0); /* D0 to D0 is nothing */
+	assert_int_equal(nic_read32(nic, FCTRL), FCTRL_UPE);
+}
+
+static void test_a_function_level_reset_wakes_from_d3(void **state)
+{
+	struct nic *nic = fixture_nic(state);
+	nic_config_write(nic, PMCSR, 2, D3HOT);
+	nic_config_write(nic, 0xA8, 2, 0x8000);
+	assert_int_equal(rd(nic, PMCSR, 2), 0);
+	assert_int_not_equal(nic_read32(nic, STATUS), UINT32_MAX);
+}
+
+/* Link changes and expired moderation meet a function that must not speak. */
+static void test_no_interrupt_comes_from_d3_nor_of_it_later(void **state)
+{
+	struct nic_fixture *fixture = *state;
+	struct nic *nic = fixture->nic;
+	nic_config_write(nic, 4, 2, 0x6);
+	nic_msix_enable(nic, 1);
+	nic_write32(nic, EIMS, EICR_LSC);
+	nic_config_write(nic, PMCSR, 2, D3HOT);
+	nic_wire_carrier(nic, true);
+	nic_irq_poll(nic, INT64_MAX / 2);
+	nic_config_write(nic, PMCSR, 2, 0);
+	nic_config_write(nic, 4, 2, 0x6);
+	nic_msix_enable(nic, 1);
+	assert_int_equal(fixture->raised[0], 0);
+}
+
 static void test_a_function_level_reset_ends_everything(void **state)
 {
 	struct nic *nic = fixture_nic(state);
@@ -150,6 +234,11 @@ int main(void)
 		nic_test(test_a_write_changes_only_what_may_change),
 		nic_test(test_bytes_and_unaligned_accesses_see_the_same_bytes),
 		nic_test(test_accesses_past_the_end_or_of_odd_sizes_do_nothing),
+		nic_test(test_power_management_knows_d0_and_d3_and_its_reset),
+		nic_test(test_in_d3_only_configuration_is_answered),
+		nic_test(test_the_way_back_from_d3_is_a_reset),
+		nic_test(test_a_function_level_reset_wakes_from_d3),
+		nic_test(test_no_interrupt_comes_from_d3_nor_of_it_later),
 		nic_test(test_a_function_level_reset_ends_everything),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

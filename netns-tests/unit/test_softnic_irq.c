@@ -8,6 +8,9 @@
 #define RX_ENTRY(vector) ((vector) | IVAR_VALID)
 #define TX_ENTRY(vector) (RX_ENTRY(vector) << 8)
 #define FAR_AWAY         (INT64_MAX / 2)
+#define COMMAND          0x04 /* in config space */
+#define MEMORY           BIT(1)
+#define MASTER           BIT(2)
 
 static unsigned raised(void **state, unsigned vector)
 {
@@ -18,6 +21,7 @@ static unsigned raised(void **state, unsigned vector)
 static struct nic *msix_setup(void **state)
 {
 	struct nic *nic = fixture_nic(state);
+	nic_config_write(nic, COMMAND, 2, MEMORY | MASTER);
 	nic_msix_enable(nic, 0x7);
 	nic_write32(nic, GPIE, GPIE_MULTIPLE_MSIX | GPIE_PBA_SUPPORT | GPIE_EIAME);
 	nic_write32(nic, IVAR(0), RX_ENTRY(0) | TX_ENTRY(0) | RX_ENTRY(1) << 16);
@@ -111,6 +115,7 @@ static void test_software_can_set_causes(void **state)
 static void test_the_extended_registers_reach_all_64_vectors(void **state)
 {
 	struct nic *nic = fixture_nic(state);
+	nic_config_write(nic, COMMAND, 2, MEMORY | MASTER);
 	nic_msix_enable(nic, UINT64_MAX);
 	nic_write32(nic, GPIE, GPIE_MULTIPLE_MSIX | GPIE_EIAME);
 	nic_write32(nic, IVAR(20), RX_ENTRY(63) | RX_ENTRY(17) << 16);
@@ -138,6 +143,7 @@ static void test_the_extended_registers_reach_all_64_vectors(void **state)
 static void test_without_msix_mode_every_cause_raises_vector_0_and_a_read_masks(void **state)
 {
 	struct nic *nic = fixture_nic(state);
+	nic_config_write(nic, COMMAND, 2, MEMORY | MASTER);
 	nic_msix_enable(nic, 1);
 	nic_write32(nic, IVAR(0), RX_ENTRY(5));
 	nic_write32(nic, EIAM, BIT(5));
@@ -267,6 +273,24 @@ static void test_the_function_mask_holds_all_vectors(void **state)
 	assert_int_equal(raised(state, 1), 1);
 }
 
+static void test_messages_wait_for_bus_mastering(void **state)
+{
+	struct nic *nic = msix_setup(state);
+	nic_config_write(nic, COMMAND, 2, MEMORY);
+	nic_irq_rx(nic, 0);
+	nic_irq_cause(nic, EICR_LSC);
+	assert_int_equal(raised(state, 0) + raised(state, 2), 0);
+	assert_int_equal(nic_msix_read32(nic, NIC_MSIX_PBA), 0x5);
+	nic_config_write(nic, COMMAND, 2, MEMORY | MASTER);
+	assert_int_equal(raised(state, 0), 1);
+	assert_int_equal(raised(state, 2), 1);
+	assert_int_equal(nic_msix_read32(nic, NIC_MSIX_PBA), 0);
+	/* Once each: the link's cause is still set, but that it comes up again is no news. */
+	nic_config_write(nic, COMMAND, 1, MEMORY);
+	nic_config_write(nic, COMMAND, 1, MEMORY | MASTER);
+	assert_int_equal(raised(state, 0) + raised(state, 1) + raised(state, 2), 2);
+}
+
 static void test_the_table_is_programmed_through_its_bar(void **state)
 {
 	struct nic *nic = fixture_nic(state);
@@ -342,6 +366,7 @@ int main(void)
 		nic_test(test_a_reset_forgets_what_was_deferred),
 		nic_test(test_a_masked_vector_is_pending_and_goes_out_when_unmasked),
 		nic_test(test_the_function_mask_holds_all_vectors),
+		nic_test(test_messages_wait_for_bus_mastering),
 		nic_test(test_the_table_is_programmed_through_its_bar),
 		nic_test(test_a_vector_without_an_eventfd_is_kept_until_it_has_one),
 		nic_test(test_with_msix_off_nothing_is_raised),

@@ -565,10 +565,17 @@ static bool take_event(int fd)
 	return read(fd, &count, sizeof count) == sizeof count;
 }
 
+/* A function whose bus mastering is off sends no messages. */
+static void enable_master(struct rig *rig)
+{
+	nic_config_write(rig->nic, 0x04, 2, 0x6);
+}
+
 static void a_vector_raises_its_own_eventfd(void **state)
 {
 	struct rig *rig = *state;
 	int fds[3];
+	enable_master(rig);
 	for (unsigned i = 0; i < 3; i++)
 		fds[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	set_irqs(rig, TRIGGER_FDS, 4, 3, fds, 3);
@@ -599,6 +606,7 @@ static void all_vectors_can_be_set_at_once_and_again(void **state)
 	struct rig *rig = *state;
 	int fds[NIC_MSIX_VECTORS];
 	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	enable_master(rig);
 	for (unsigned i = 0; i < NIC_MSIX_VECTORS; i++)
 		fds[i] = fd;
 	for (unsigned again = 0; again < 3; again++)
@@ -612,6 +620,7 @@ static void a_masked_vector_is_delivered_when_it_is_unmasked(void **state)
 {
 	struct rig *rig = *state;
 	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	enable_master(rig);
 	set_irqs(rig, TRIGGER_FDS, 0, 1, &fd, 1);
 	set_irqs(rig, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_MASK, 0, 1, NULL, 0);
 	nic_msix_raise(rig->nic, 0);
@@ -621,14 +630,37 @@ static void a_masked_vector_is_delivered_when_it_is_unmasked(void **state)
 	close(fd);
 }
 
+static void write_config16(struct rig *rig, uint32_t offset, uint16_t value)
+{
+	struct {
+		struct vfio_user_region_access access;
+		uint16_t value;
+	} __attribute__((packed)) message = {
+		.access = {.offset = offset, .region = VFIO_PCI_CONFIG_REGION_INDEX, .count = 2},
+		.value = value,
+	};
+	assert_int_equal(call(rig, VFIO_USER_REGION_WRITE, &message, sizeof message)->header.error, 0);
+}
+
 static void eventfds_outlive_a_reset(void **state)
 {
 	struct rig *rig = *state;
 	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	set_irqs(rig, TRIGGER_FDS, 3, 1, &fd, 1);
-	call(rig, VFIO_USER_DEVICE_RESET, NULL, 0);
-	nic_msix_raise(rig->nic, 3);
-	assert_true(take_event(fd));
+	for (unsigned kind = 0; kind < 3; kind++) {
+		if (kind == 0) {
+			call(rig, VFIO_USER_DEVICE_RESET, NULL, 0);
+		} else if (kind == 1) {
+			write_config16(rig, 0xA8, 0x8000); /* function-level reset */
+		} else {
+			write_config16(rig, 0x44, 3); /* D3hot and back */
+			write_config16(rig, 0x44, 0);
+		}
+		nic_msix_raise(rig->nic, 3);
+		assert_false(take_event(fd)); /* the reset has turned bus mastering off */
+		enable_master(rig);
+		assert_true(take_event(fd));
+	}
 	close(fd);
 }
 
