@@ -18,11 +18,11 @@ test="$build libcmocka-dev iproute2 iputils-ping iperf3 ethtool tcpdump procps j
 # A stock kernel, which is fetched but not installed, in QEMU.
 vm="$test qemu-system-x86 busybox-static kmod cpio gzip"
 
-lint="$build libcmocka-dev clang clang-format clang-tidy shellcheck mandoc"
+lint="$build libcmocka-dev clang clang-format clang-tidy shellcheck mandoc valgrind"
 
 # dpdk-testpmd, the peer, lives in dpdk-dev; it loads its drivers when it starts.
-bench="$build iproute2 iperf3 ethtool procps jq util-linux
-	dpdk-dev librte-net-af-packet23 librte-net-tap23 librte-mempool-ring23"
+bench="$build iproute2 iperf3 ethtool procps jq util-linux valgrind
+	dpdk-dev librte-net-af-packet23 librte-net-af-xdp23 librte-net-tap23 librte-mempool-ring23 gnuplot-nox"
 
 usage()
 {

@@ -1,10 +1,19 @@
 /*
  * traffic: UDP frames as fast as one core makes them, and how long a round trip takes.
  *
- *	traffic count PORT SECONDS              receive; print frames a second
- *	traffic flood ADDRESS PORT SIZE SECONDS send frames of SIZE bytes on the wire (CRC included)
- *	traffic echo PORT                       send back whatever comes, until killed
- *	traffic rtt ADDRESS PORT COUNT          one datagram at a time; print percentiles in microseconds
+ *	traffic count PORT SECONDS
+ *		receive, from the first frame on; print frames a second, and how many
+ *	traffic flood ADDRESS PORT SIZE SECONDS RATE
+ *		send frames of SIZE bytes on the wire (CRC included), RATE a second (0: as fast as possible);
+ *		print the same
+ *	traffic flows IFNAME MAC ADDRESS PORT FLOWS SECONDS
+ *		the same with 64 bytes, as fast as possible, from FLOWS addresses and ports in turn, for the
+ *		station MAC; through a packet socket
+ *	traffic echo PORT
+ *		send back whatever comes, until killed
+ *	traffic rtt ADDRESS PORT COUNT
+ *		one datagram at a time; print the percentiles 50, 99 and 99.9 in microseconds, and how many
+ *		were lost
  *
  * iperf3 makes one system call a datagram and measures mostly itself at 64 bytes; here sendmmsg() and
  * recvmmsg() take 64 frames a call at both ends, so that what lies between them is the bottleneck.
@@ -12,6 +21,11 @@
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <netinet/ip.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,12 +34,16 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include <linux/if_packet.h>
+
+#include "driver/checksum.h"
 
 #define BATCH        64
 #define MAX_PAYLOAD  1472
 #define FRAME_AROUND (14 + 20 + 8 + 4) /* Ethernet, IPv4 and UDP headers, CRC */
 #define PATIENCE_MS  5000              /* how long count waits for its first frame */
 #define REPLY_MS     200               /* after that long a round trip is lost */
+#define PACE_NS      100000            /* a sender with a rate sleeps so long between two batches */
 
 static uint64_t now_ns(void)
 {
@@ -97,6 +115,11 @@ static void wait_readable(int fd, int timeout_ms)
 		errx(1, "nothing arrived within %d ms", timeout_ms);
 }
 
+static void print_rate(uint64_t frames, uint64_t ns)
+{
+	printf("%.0f %" PRIu64 "\n", (double)frames * 1e9 / (double)ns, frames);
+}
+
 static int count(char *argv[])
 {
 	static struct batch batch;
@@ -118,7 +141,20 @@ static int count(char *argv[])
 			err(1, "recvmmsg");
 		end = now_ns();
 	} while (end - start < seconds * 1000000000);
-	printf("%.0f\n", (double)frames * 1e9 / (double)(end - start));
+	print_rate(frames, end - start);
+	return 0;
+}
+
+/* Send up to n frames of the batch; returns how many went. */
+static uint64_t send_some(int fd, struct batch *batch, unsigned n)
+{
+	int sent = sendmmsg(fd, batch->message, n, 0);
+
+	if (sent > 0)
+		return (uint64_t)sent;
+	/* A full queue or a receiver that has not started are part of a flood. */
+	if (errno != ENOBUFS && errno != ECONNREFUSED && errno != EAGAIN && errno != EINTR)
+		err(1, "sendmmsg");
 	return 0;
 }
 
@@ -127,20 +163,90 @@ static int flood(char *argv[])
 	static struct batch batch;
 	int fd = udp_socket(argv[0], argv[1]);
 	size_t size = (size_t)number(argv[2], FRAME_AROUND + 1, MAX_PAYLOAD + FRAME_AROUND) - FRAME_AROUND;
-	uint64_t frames = 0, seconds = (uint64_t)number(argv[3], 1, 3600), start = now_ns(), end;
+	uint64_t seconds = (uint64_t)number(argv[3], 1, 3600), rate = (uint64_t)number(argv[4], 0, 100000000);
+	uint64_t frames = 0, start = now_ns(), end;
 
 	batch_init(&batch, size);
 	do {
-		int n = sendmmsg(fd, batch.message, BATCH, 0);
+		uint64_t due = BATCH;
 
-		/* A full queue or a receiver that has not started are part of a flood. */
-		if (n > 0)
-			frames += (uint64_t)n;
-		else if (errno != ENOBUFS && errno != ECONNREFUSED && errno != EAGAIN && errno != EINTR)
-			err(1, "sendmmsg");
+		if (rate) {
+			due = (now_ns() - start) * rate / 1000000000;
+			due = due > frames ? due - frames : 0;
+		}
+		if (due)
+			frames += send_some(fd, &batch, due < BATCH ? (unsigned)due : BATCH);
+		if (due < BATCH)
+			nanosleep(&(struct timespec){.tv_nsec = PACE_NS}, NULL);
 		end = now_ns();
 	} while (end - start < seconds * 1000000000);
-	printf("%.0f\n", (double)frames * 1e9 / (double)(end - start));
+	print_rate(frames, end - start);
+	return 0;
+}
+
+/* Ethernet, IPv4 and UDP headers, and the payload of a frame of 64 bytes. */
+struct flow_frame {
+	struct ether_header ethernet;
+	struct iphdr ip;
+	struct udphdr udp;
+	uint8_t payload[64 - FRAME_AROUND];
+} __attribute__((packed));
+
+/* Flow n has the source 10.64.0.0 + n / 1000, port 1024 + n % 1000. */
+static void address_flow(struct flow_frame *frame, uint32_t n)
+{
+	frame->ip.saddr = htonl(0x0a400000 + n / 1000);
+	frame->udp.source = htons((uint16_t)(1024 + n % 1000));
+	frame->ip.check = 0;
+	frame->ip.check = checksum_finish(checksum_add(0, &frame->ip, sizeof(frame->ip)));
+}
+
+static int packet_socket(const char *ifname)
+{
+	struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(ifname)};
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), one = 1;
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		err(1, "packet socket on %s", ifname);
+	if (setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof(one)) < 0)
+		warn("the sender's queue stays in the way");
+	return fd;
+}
+
+static int flows(char *argv[])
+{
+	static struct batch batch;
+	struct flow_frame frame = {
+		.ethernet.ether_shost = {2, 0, 0, 0, 0, 1},
+		.ethernet.ether_type = htons(ETHERTYPE_IP),
+		.ip = {.version = 4,
+			.ihl = 5,
+			.tot_len = htons(sizeof(frame) - sizeof(frame.ethernet)),
+			.ttl = 64,
+			.protocol = IPPROTO_UDP},
+		.udp.len = htons(sizeof(frame.udp) + sizeof(frame.payload)), /* and no checksum */
+	};
+	struct sockaddr_in to = address(argv[2], argv[3]);
+	uint8_t *mac = frame.ethernet.ether_dhost;
+	uint32_t flow_count = (uint32_t)number(argv[4], 1, 1000000), next = 0;
+	uint64_t frames = 0, seconds = (uint64_t)number(argv[5], 1, 3600), start = now_ns(), end;
+	int fd = packet_socket(argv[0]);
+
+	if (sscanf(argv[1], "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", mac, mac + 1, mac + 2, mac + 3, mac + 4,
+		    mac + 5) != 6)
+		errx(2, "%s: not a MAC address", argv[1]);
+	frame.ip.daddr = to.sin_addr.s_addr;
+	frame.udp.dest = to.sin_port;
+	batch_init(&batch, sizeof(frame));
+	do {
+		for (unsigned i = 0; i < BATCH; i++, next = next + 1 < flow_count ? next + 1 : 0) {
+			address_flow(&frame, next);
+			memcpy(batch.payload[i], &frame, sizeof(frame));
+		}
+		frames += send_some(fd, &batch, BATCH);
+		end = now_ns();
+	} while (end - start < seconds * 1000000000);
+	print_rate(frames, end - start);
 	return 0;
 }
 
@@ -219,7 +325,8 @@ static const struct {
 	int (*run)(char *argv[]);
 } commands[] = {
 	{"count", "PORT SECONDS", 2, count},
-	{"flood", "ADDRESS PORT SIZE SECONDS", 4, flood},
+	{"flood", "ADDRESS PORT SIZE SECONDS RATE", 5, flood},
+	{"flows", "IFNAME MAC ADDRESS PORT FLOWS SECONDS", 6, flows},
 	{"echo", "PORT", 1, echo},
 	{"rtt", "ADDRESS PORT COUNT", 3, rtt},
 };

@@ -1,0 +1,165 @@
+# shellcheck shell=bash disable=SC2154 # the variables are bench.sh's
+#
+# The samples as JSON, as two tables (medians; ours over the peers'), and as plots.
+
+# A pair of columns whose ratio says something, where both were measured.
+pairs=("soft pmd-packet" "soft naive" "xdp pmd-xdp" "xdp naive" "xdp veth")
+
+write_json()
+{
+	local processor
+	processor=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
+	printf '%s\n' "${rows[@]}" | grep -v '^#' |
+		jq -R 'split("|") | {name: .[0], what: .[1], unit: .[2], better: .[4]}' |
+		jq -s --rawfile samples "$samples" --arg date "$(date -u +%FT%TZ)" --arg processor "$processor" \
+			--arg cores "$(nproc)" --arg kernel "$(uname -r)" --arg runs "$runs" --arg load "$load" \
+			--arg commit "$(git rev-parse --short HEAD 2>/dev/null || echo unknown)" '
+	def median: sort | if length == 0 then null elif length % 2 == 1 then .[length / 2 | floor]
+		else (.[length / 2 - 1] + .[length / 2]) / 2 end;
+	($samples | split("\n") | map(select(. != "") | split(" ") |
+		{row: .[0], column: .[1], value: (.[2] | fromjson)})) as $all |
+	{date: $date, commit: $commit, processor: $processor, cores: ($cores | tonumber), kernel: $kernel,
+	 runs: ($runs | tonumber), load_before: ($load | tonumber),
+	 rows: map(.name as $row | . + {columns: ([$all[] | select(.row == $row)] | group_by(.column) |
+		map({key: .[0].column, value: {median: (map(.value | values) | median), samples: map(.value)}}) |
+		from_entries)})}' >"$1"
+}
+
+# cells FILE: a line a row of the table: name and each column's median, - for none
+cells()
+{
+	jq -r --arg columns "${columns[*]}" '($columns | split(" ")) as $c |
+		.rows[] | . as $r | [.name] + [$c[] | $r.columns[.].median // "-"] | map(tostring) | join(" ")' "$1"
+}
+
+# ratios FILE: the same for the pairs, the better way round: over 1 is ours ahead
+ratios()
+{
+	jq -r --arg pairs "$(printf '%s,' "${pairs[@]}")" '($pairs | split(",") | map(select(. != "") | split(" "))) as $p |
+		.rows[] | . as $r | [.name] + [$p[] | ($r.columns[.[0]].median) as $a | ($r.columns[.[1]].median) as $b |
+			if $a and $b and $a > 0 and $b > 0 then (if $r.better == "more" then $a / $b else $b / $a end)
+			else "-" end] | map(tostring) | join(" ")' "$1"
+}
+
+# table NUMBERS-FILE WIDTH FORMAT HEADING...: rows without any number are left out. FORMAT "": the row's.
+table()
+{
+	local numbers=$1 width=$2 fixed=$3 name what unit format line value group=''
+	shift 3
+	printf '%-36s %-11s' '' ''
+	printf " %${width}s" "$@"
+	echo
+	for row in "${rows[@]}"; do
+		IFS='|' read -r name what unit format _ <<<"$row"
+		if [ "$name" = '#' ]; then
+			group=$what
+			continue
+		fi
+		line=$(grep "^$name " "$numbers") || continue
+		line=${line#"$name" }
+		[[ $line =~ [0-9] ]] || continue
+		[ -z "$group" ] || echo "$group"
+		group=''
+		printf '  %-34s %-11s' "$what" "$unit"
+		for value in $line; do
+			# shellcheck disable=SC2059 # the format is the row's
+			[ "$value" = - ] || value=$(printf "${fixed:-$format}" "$value")
+			printf " %${width}s" "$value"
+		done
+		echo
+	done
+}
+
+# has_numbers [N]: is there one in the Nth column of what is to be plotted, or in any but the first?
+has_numbers()
+{
+	awk -v n="${1:-0}" '{ for (i = 2; i <= NF; i++) if ((n == 0 || i == n) && $i ~ /^[0-9]/) found = 1 }
+		END { exit !found }' "$dir/plot"
+}
+
+# plot_bars FILE NAME TITLE UNIT ROW...: a cluster of bars a row, a bar a column
+plot_bars()
+{
+	local result=$1 name=$2 title=$3 unit=$4 c i=2 what row nbsp=$'\u00a0' # a blank that ends no field
+	shift 4
+	{
+		for row; do
+			what=$(printf '%s\n' "${rows[@]}" | awk -F '|' -v row="$row" '$1 == row { print $2 }')
+			printf '"%s" %s\n' "${what// /$nbsp}" "$(cells "$result" | sed -n "s/^$row //p" | sed 's/-/NaN/g')"
+		done
+	} >"$dir/plot"
+	has_numbers || return 0
+	{
+		echo "set encoding utf8; set terminal svg size 1000,420 font 'sans,13' background 'white'"
+		echo "set output '$build/bench/$name.svg'"
+		echo "set title '$title'; set ylabel '$unit'; set yrange [0:*]; set grid ytics lc rgb '#dddddd'"
+		echo "set style data histogram; set style histogram clustered gap 1; set style fill solid 0.9 noborder"
+		echo "set key outside right top; set xtics nomirror; set ytics nomirror; set border 3"
+		printf 'plot'
+		for c in "${columns[@]}"; do
+			! has_numbers $i || printf ' "%s" using %d:xtic(1) title "%s",' "$dir/plot" $i "$c"
+			i=$((i + 1))
+		done
+		echo
+	} | sed 's/,$//' | gnuplot 2>"$dir/gnuplot" || sed 's/^/gnuplot: /' "$dir/gnuplot" >&2
+}
+
+# plot_lines FILE NAME TITLE UNIT XLABEL X=ROW...: a line a column
+plot_lines()
+{
+	local result=$1 name=$2 title=$3 unit=$4 xlabel=$5 c i=2 row
+	shift 5
+	for row; do
+		echo "${row%%=*} $(cells "$result" | sed -n "s/^${row#*=} //p" | sed 's/-/NaN/g')"
+	done >"$dir/plot"
+	has_numbers || return 0
+	{
+		echo "set encoding utf8; set terminal svg size 800,420 font 'sans,13' background 'white'"
+		echo "set output '$build/bench/$name.svg'"
+		echo "set title '$title'; set ylabel '$unit'; set xlabel '$xlabel'; set yrange [0:*]; set grid lc rgb '#dddddd'"
+		echo "set key outside right top; set logscale x; set xtics nomirror (1, 2, 4, 100, 10000, 100000)"
+		echo "set ytics nomirror; set border 3; set style data linespoints"
+		printf 'plot'
+		for c in "${columns[@]}"; do
+			! has_numbers $i || printf ' "%s" using 1:%d lw 2 title "%s",' "$dir/plot" $i "$c"
+			i=$((i + 1))
+		done
+		echo
+	} | sed 's/,$//' | gnuplot 2>"$dir/gnuplot" || sed 's/^/gnuplot: /' "$dir/gnuplot" >&2
+}
+
+plots()
+{
+	plot_bars "$1" tcp "TCP, one wire of MTU-size frames" Gbit/s tcp_in tcp_out tcp8_in tcp8_out tcp_both
+	plot_bars "$1" frames "UDP frames delivered" 1000/s udp64_in udp64_out udp512_in udp512_out udp1472_in udp1472_out
+	plot_bars "$1" latency "Round trip, idle" us rtt_p50 rtt_p99 rtt_p999
+	plot_bars "$1" latency-load "Round trip beside a TCP stream" us rtt_load_p50 rtt_load_p99 rtt_load_p999
+	plot_bars "$1" cpu "CPU seconds of the forwarding process" "s/GB, s/million frames" \
+		cpu_tcp_in cpu_tcp_out cpu_udp64_in cpu_udp64_out
+	plot_lines "$1" flows "64-byte frames in, over flows" 1000/s flows \
+		1=flows_1 100=flows_100 10000=flows_10000 100000=flows_100000
+	plot_lines "$1" queues "8 TCP streams in, over queues" Gbit/s queues 1=tcp8_in_q1 2=tcp8_in_q2 4=tcp8_in_q4
+}
+
+report()
+{
+	local result pair headings=()
+	result=$build/bench/bench-$(date -u +%Y%m%dT%H%M%SZ).json
+	mkdir -p "$build/bench"
+	write_json "$result"
+	ln -sf "$(basename "$result")" "$build/bench/latest.json"
+	cells "$result" >"$dir/cells"
+	ratios "$result" >"$dir/ratios"
+	for pair in "${pairs[@]}"; do
+		headings+=("${pair/ /:}")
+	done
+	echo
+	{
+		jq -r '"\(.processor), \(.cores) cores, Linux \(.kernel); medians of \(.runs) runs; commit \(.commit)\n"' "$result"
+		table "$dir/cells" 10 '' "${columns[@]}"
+		printf '\nTimes better than the peer (under 1: worse)\n'
+		table "$dir/ratios" 15 %.2f "${headings[@]}"
+	} | tee "$build/bench/latest.txt"
+	plots "$result"
+	printf '\nall samples: %s\nplots: %s\n' "$result" "$build/bench/*.svg"
+}

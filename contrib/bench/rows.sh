@@ -1,0 +1,264 @@
+# shellcheck shell=bash disable=SC2154 # the variables are bench.sh's
+#
+# What is measured. A row is name|what|unit|format|which is better; # starts a group.
+
+# shellcheck disable=SC2034 # report.sh's
+rows=(
+	"#|TCP"
+	"tcp_in|in|Gbit/s|%.2f|more"
+	"tcp_out|out|Gbit/s|%.2f|more"
+	"tcp8_in|8 streams in|Gbit/s|%.2f|more"
+	"tcp8_out|8 streams out|Gbit/s|%.2f|more"
+	"tcp_both|both ways, sum|Gbit/s|%.2f|more"
+	"tcp_in_9000|MTU 9000 in|Gbit/s|%.2f|more"
+	"tcp_out_9000|MTU 9000 out|Gbit/s|%.2f|more"
+	"#|UDP frames delivered"
+	"udp64_in|64 bytes in|1000/s|%.0f|more"
+	"udp64_out|64 bytes out|1000/s|%.0f|more"
+	"udp512_in|512 bytes in|1000/s|%.0f|more"
+	"udp512_out|512 bytes out|1000/s|%.0f|more"
+	"udp1472_in|1472 bytes in|1000/s|%.0f|more"
+	"udp1472_out|1472 bytes out|1000/s|%.0f|more"
+	"loss_in|lost of 50,000/s in|%|%.2f|less"
+	"loss_out|lost of 50,000/s out|%|%.2f|less"
+	"#|Round trip"
+	"rtt_p50|idle, p50|us|%.0f|less"
+	"rtt_p99|idle, p99|us|%.0f|less"
+	"rtt_p999|idle, p99.9|us|%.0f|less"
+	"rtt_load_p50|beside a TCP stream, p50|us|%.0f|less"
+	"rtt_load_p99|beside a TCP stream, p99|us|%.0f|less"
+	"rtt_load_p999|beside a TCP stream, p99.9|us|%.0f|less"
+	"#|Cost"
+	"cpu_tcp_in|CPU, TCP in|s/GB|%.2f|less"
+	"cpu_tcp_out|CPU, TCP out|s/GB|%.2f|less"
+	"cpu_udp64_in|CPU, 64 bytes in|s/million|%.2f|less"
+	"cpu_udp64_out|CPU, 64 bytes out|s/million|%.2f|less"
+	"cpu_low|CPU at 10,000 frames/s|% of a core|%.1f|less"
+	"cpu_idle|CPU, idle|% of a core|%.2f|less"
+	"rss|resident|MiB|%.0f|less"
+	"nic_cpu_tcp_in|software NIC: CPU, TCP in|s/GB|%.2f|less"
+	"nic_cpu_idle|software NIC: CPU, idle|% of a core|%.2f|less"
+	"nic_rss|software NIC: resident|MiB|%.0f|less"
+	"#|64-byte frames in, over flows"
+	"flows_1|1 flow|1000/s|%.0f|more"
+	"flows_100|100 flows|1000/s|%.0f|more"
+	"flows_10000|10,000 flows|1000/s|%.0f|more"
+	"flows_100000|100,000 flows|1000/s|%.0f|more"
+	"#|In, over queues"
+	"tcp8_in_q1|8 TCP streams, 1 queue|Gbit/s|%.2f|more"
+	"tcp8_in_q2|8 TCP streams, 2 queues|Gbit/s|%.2f|more"
+	"tcp8_in_q4|8 TCP streams, 4 queues|Gbit/s|%.2f|more"
+	"udp64_in_q1|64 bytes, 10,000 flows, 1 queue|1000/s|%.0f|more"
+	"udp64_in_q2|64 bytes, 10,000 flows, 2 queues|1000/s|%.0f|more"
+	"udp64_in_q4|64 bytes, 10,000 flows, 4 queues|1000/s|%.0f|more"
+)
+traffic=$build/bench/traffic
+
+# row_wanted NAME...: is one of them to be measured?
+row_wanted()
+{
+	local row
+	for row; do
+		[[ ! $row =~ $wanted ]] || return 0
+	done
+	return 1
+}
+
+# record ROW VALUE: "null" stands for what could not be measured.
+record()
+{
+	local value=${2:-null}
+	[[ $value =~ ^[0-9]+(\.[0-9]+)?$ ]] || value=null
+	row_wanted "$1" || return
+	echo "$1 $column $value" >>"$samples"
+	printf ' %s=%s' "$1" "${value/null/-}"
+}
+
+# compute EXPRESSION: awk's arithmetic; nothing where an operand is missing or a divisor zero.
+compute()
+{
+	awk "BEGIN { printf \"%.4f\", $1 }" 2>/dev/null
+}
+
+# --- what a process and an interface have done -----------------------------------------------------------------
+
+cpu_ns()
+{
+	[ -n "$1" ] || return
+	cat "/proc/$1/task/"*/schedstat 2>/dev/null | awk '{ sum += $1 } END { printf "%.0f\n", sum }'
+}
+
+# counter bytes|packets: both ways together
+counter()
+{
+	at_here cat "/sys/class/net/ixy0/statistics/rx_$1" "/sys/class/net/ixy0/statistics/tx_$1" |
+		awk '{ sum += $1 } END { printf "%.0f\n", sum }'
+}
+
+rss_mib()
+{
+	[ -z "$1" ] || awk '/^VmRSS/ { printf "%.1f", $2 / 1024 }' "/proc/$1/status" 2>/dev/null
+}
+
+# cost_of bytes|packets PER SUFFIX COMMAND...: run it, record the CPU that PER of them took as cpu_SUFFIX
+cost_of()
+{
+	local unit=$1 per=$2 suffix=$3 d n c
+	d=$(cpu_ns "$daemon") n=$(cpu_ns "$nic") c=$(counter "$unit")
+	"${@:4}"
+	[ -n "$daemon" ] || return
+	c=$(compute "($(counter "$unit") - $c) / $per")
+	record "cpu_$suffix" "$(compute "($(cpu_ns "$daemon") - $d) / 1e9 / $c")"
+	[ -z "$nic" ] || record "nic_cpu_$suffix" "$(compute "($(cpu_ns "$nic") - $n) / 1e9 / $c")"
+}
+
+# --- measurements ----------------------------------------------------------------------------------------------
+
+# measure_tcp ROW RECEIVER SENDER ADDRESS IPERF-OPTIONS...; the first second is not counted
+measure_tcp()
+{
+	row_wanted "$1" || return
+	ip netns exec "$2" iperf3 -s -1 >/dev/null 2>&1 &
+	helpers+=($!)
+	until_true 3 ip netns exec "$2" sh -c 'ss -Htln sport = :5201 | grep -q LISTEN'
+	record "$1" "$(timeout --foreground $((seconds + 8)) ip netns exec "$3" \
+		iperf3 -J -c "$4" -t "$seconds" -O 1 "${@:5}" 2>/dev/null |
+		jq -r '.end | (.sum_received.bits_per_second + (.sum_received_bidir_reverse.bits_per_second // 0)) / 1e6 |
+			round / 1000' 2>/dev/null)"
+	end_helpers
+}
+
+# measure_udp ROW RECEIVER SENDER ADDRESS SIZE
+measure_udp()
+{
+	local rate
+	row_wanted "$1" || return
+	ip netns exec "$3" "$traffic" flood "$4" 9 "$5" $((seconds + 2)) 0 >/dev/null 2>&1 &
+	helpers+=($!)
+	sleep 0.3
+	read -r rate _ < <(timeout --foreground 20 ip netns exec "$2" "$traffic" count 9 "$seconds" 2>/dev/null)
+	record "$1" "$(compute "${rate:-} / 1000")"
+	end_helpers
+}
+
+# measure_loss ROW RECEIVER SENDER ADDRESS: all that is sent counts
+measure_loss()
+{
+	local sent got
+	row_wanted "$1" || return
+	: >"$dir/count"
+	ip netns exec "$2" "$traffic" count 9 $((seconds + 1)) >"$dir/count" 2>/dev/null &
+	helpers+=($!)
+	sleep 0.3
+	read -r _ sent < <(timeout --foreground 20 ip netns exec "$3" "$traffic" flood "$4" 9 64 "$seconds" 50000 2>/dev/null)
+	until_true 5 test -s "$dir/count"
+	read -r _ got <"$dir/count"
+	record "$1" "$(compute "100 * (1 - ${got:-} / ${sent:-})")"
+	end_helpers
+}
+
+measure_flows()
+{
+	local mac rate count=$2
+	row_wanted "$1" || return
+	mac=$(at_here cat /sys/class/net/ixy0/address)
+	ip netns exec "$peer" "$traffic" flows eth0 "$mac" 10.82.59.1 9 "$count" $((seconds + 2)) >/dev/null 2>&1 &
+	helpers+=($!)
+	sleep 0.3
+	read -r rate _ < <(timeout --foreground 20 ip netns exec "$here" "$traffic" count 9 "$seconds" 2>/dev/null)
+	record "$1" "$(compute "${rate:-} / 1000")"
+	end_helpers
+}
+
+# measure_rtt ROWS TRIPS: ROWS_p50 and so on
+measure_rtt()
+{
+	local p50 p99 p999
+	ip netns exec "$here" "$traffic" echo 7 2>/dev/null &
+	helpers+=($!)
+	sleep 0.2
+	read -r p50 p99 p999 _ < <(at_peer "$traffic" rtt 10.82.59.1 7 "$2" 2>/dev/null)
+	record "$1_p50" "${p50:-}"
+	record "$1_p99" "${p99:-}"
+	record "$1_p999" "${p999:-}"
+	end_helpers
+}
+
+measure_rtt_under_load()
+{
+	row_wanted rtt_load_p50 rtt_load_p99 rtt_load_p999 || return
+	ip netns exec "$here" iperf3 -s -1 >/dev/null 2>&1 &
+	helpers+=($!)
+	until_true 3 ip netns exec "$here" sh -c 'ss -Htln sport = :5201 | grep -q LISTEN'
+	ip netns exec "$peer" iperf3 -c 10.82.59.1 -t 30 >/dev/null 2>&1 &
+	helpers+=($!)
+	sleep 1
+	measure_rtt rtt_load 3000
+}
+
+measure_idle()
+{
+	local d n
+	[ -n "$daemon" ] && row_wanted cpu_idle nic_cpu_idle || return
+	sleep 1
+	d=$(cpu_ns "$daemon") n=$(cpu_ns "$nic")
+	sleep 3
+	record cpu_idle "$(compute "($(cpu_ns "$daemon") - $d) / 3e7")"
+	[ -z "$nic" ] || record nic_cpu_idle "$(compute "($(cpu_ns "$nic") - $n) / 3e7")"
+}
+
+measure_low_load()
+{
+	local d
+	[ -n "$daemon" ] && row_wanted cpu_low || return
+	ip netns exec "$peer" "$traffic" flood 10.82.59.1 9 64 $((seconds + 2)) 10000 >/dev/null 2>&1 &
+	helpers+=($!)
+	ip netns exec "$here" "$traffic" count 9 $((seconds + 2)) >/dev/null 2>&1 &
+	helpers+=($!)
+	sleep 0.5
+	d=$(cpu_ns "$daemon")
+	sleep "$seconds"
+	record cpu_low "$(compute "($(cpu_ns "$daemon") - $d) / 1e7 / $seconds")"
+	end_helpers
+}
+
+# --- what is done to a column ------------------------------------------------------------------------------------
+
+measure_all()
+{
+	local size
+	measure_idle
+	! row_wanted rtt_p50 rtt_p99 rtt_p999 || measure_rtt rtt 10000
+	measure_low_load
+	cost_of packets 1e6 udp64_in measure_udp udp64_in "$here" "$peer" 10.82.59.1 64
+	cost_of packets 1e6 udp64_out measure_udp udp64_out "$peer" "$here" 10.82.59.2 64
+	for size in 512 1472; do
+		measure_udp udp${size}_in "$here" "$peer" 10.82.59.1 $size
+		measure_udp udp${size}_out "$peer" "$here" 10.82.59.2 $size
+	done
+	measure_loss loss_in "$here" "$peer" 10.82.59.1
+	measure_loss loss_out "$peer" "$here" 10.82.59.2
+	for size in 1 100 10000 100000; do
+		measure_flows flows_$size $size
+	done
+	cost_of bytes 1e9 tcp_in measure_tcp tcp_in "$here" "$peer" 10.82.59.1
+	cost_of bytes 1e9 tcp_out measure_tcp tcp_out "$peer" "$here" 10.82.59.2
+	measure_tcp tcp8_in "$here" "$peer" 10.82.59.1 -P 8
+	measure_tcp tcp8_out "$peer" "$here" 10.82.59.2 -P 8
+	measure_tcp tcp_both "$here" "$peer" 10.82.59.1 --bidir
+	measure_rtt_under_load
+	[ -z "$daemon" ] || record rss "$(rss_mib "$daemon")"
+	[ -z "$nic" ] || record nic_rss "$(rss_mib "$nic")"
+}
+
+measure_jumbo()
+{
+	measure_tcp tcp_in_9000 "$here" "$peer" 10.82.59.1
+	measure_tcp tcp_out_9000 "$peer" "$here" 10.82.59.2
+}
+
+measure_queues()
+{
+	measure_tcp "tcp8_in_q$1" "$here" "$peer" 10.82.59.1 -P 8
+	measure_flows "udp64_in_q$1" 10000
+}
