@@ -50,9 +50,7 @@ static void assert_no_complaint_but(struct vm *vm, const char *expected)
 		"grep -v -e clock -e hrtimer -e 'kernel command line' -e 'enabling UDP RSS' %s "
 		"/run/warnings; [ $? = 1 ]",
 		expected);
-	if (rig_violations(vm->rig, 0))
-		fail_msg("the software NIC counted %s:\n%s", rig_ctl(vm->rig, "violations 0"),
-			process_stderr(vm->rig->softnic));
+	vm_assert_no_violation(vm);
 }
 
 static void assert_no_complaint(struct vm *vm)

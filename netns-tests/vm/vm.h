@@ -63,9 +63,14 @@ uint64_t vm_number(struct vm *vm, const char *format, ...) __attribute__((format
 /* What the guest's console shows: the kernel's messages while booting, or a panic. */
 const char *vm_console(struct vm *vm);
 
+/* The software NIC has seen nothing that silicon would suffer from. */
+void vm_assert_no_violation(struct vm *vm);
+
 /*
  * Switch the guest off and assert that all has ended in order: QEMU, and the software NIC with no violation.
  */
 void vm_finish(struct vm *vm);
+/* The same where the test provoked violations: the software NIC ends with those. */
+void vm_finish_violated(struct vm *vm);
 
 #endif
