@@ -20,6 +20,7 @@
 #include <linux/memfd.h>
 #include <sys/mman.h>
 
+#include "driver/dma_place.h"
 #include "driver/error.h"
 #include "driver/pci/pci.h"
 
@@ -103,8 +104,47 @@ static int fail_huge_pages(size_t size)
 
 /* --- the memory ---------------------------------------------------------------------------------- */
 
+#define PLACE_TRIES 8 /* another thread may take the place that has just been found */
+
+/* Where the device can address it, if the kernel's own choice is nowhere there. */
+static int map_in_window(const struct pci_device *pci, struct dma_region *region)
+{
+	for (unsigned i = 0; i < PLACE_TRIES; i++) {
+		FILE *maps = fopen("/proc/self/maps", "re");
+		uintptr_t place;
+
+		if (!maps)
+			return -errno;
+		place = dma_place(maps, pci->windows, pci->window_count, region->size, DMA_HUGE_PAGE);
+		fclose(maps);
+		if (!place)
+			break;
+		region->virt = mmap((void *)place, region->size, PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_POPULATE | MAP_FIXED_NOREPLACE, region->fd, 0);
+		if (region->virt != MAP_FAILED)
+			return 0;
+		if (errno != EEXIST)
+			return -errno;
+	}
+	return -EADDRNOTAVAIL;
+}
+
+static int map_memory(const struct pci_device *pci, struct dma_region *region)
+{
+	region->virt =
+		mmap(NULL, region->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, region->fd, 0);
+	if (region->virt == MAP_FAILED)
+		return -errno;
+	if (!pci || region->mode != DMA_IOVA_VA ||
+		dma_fits(pci->windows, pci->window_count, (uintptr_t)region->virt, region->size))
+		return 0;
+	munmap(region->virt, region->size);
+	return map_in_window(pci, region);
+}
+
 /* Returns 0 or a negative errno without a text: that huge pages are missing is not yet a failure. */
-static int create_memory(struct dma_region *region, size_t size, size_t page_size)
+static int create_memory(
+	const struct pci_device *pci, struct dma_region *region, size_t size, size_t page_size)
 {
 	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
 	int err;
@@ -120,16 +160,11 @@ static int create_memory(struct dma_region *region, size_t size, size_t page_siz
 	if (ftruncate(region->fd, (off_t)region->size) < 0 ||
 		fallocate(region->fd, 0, 0, (off_t)region->size) < 0 ||
 		fcntl(region->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-		goto fail;
-	region->virt =
-		mmap(NULL, region->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, region->fd, 0);
-	if (region->virt == MAP_FAILED)
-		goto fail;
-	return 0;
-
-fail:
-	err = -errno;
-	close(region->fd);
+		err = -errno;
+	else
+		err = map_memory(pci, region);
+	if (err)
+		close(region->fd);
 	return err;
 }
 
@@ -147,7 +182,7 @@ static const char *name_of(const struct pci_device *pci)
 
 static int try_huge_pages(struct pci_device *pci, struct dma_region *region, size_t size)
 {
-	int err = create_memory(region, size, DMA_HUGE_PAGE);
+	int err = create_memory(pci, region, size, DMA_HUGE_PAGE);
 
 	if (err && pci && pci->reserve_huge_pages) {
 		size_t needed = dma_huge_pages(size);
@@ -162,7 +197,7 @@ static int try_huge_pages(struct pci_device *pci, struct dma_region *region, siz
 			else
 				ixy_log(IXY_LOG_INFO, "%s: reserved %d more huge pages of 2 MiB", pci->name,
 					gained);
-			err = create_memory(region, size, DMA_HUGE_PAGE);
+			err = create_memory(pci, region, size, DMA_HUGE_PAGE);
 		}
 	}
 	return err;
@@ -175,7 +210,12 @@ static int allocate(struct pci_device *pci, struct dma_region *region, size_t si
 	if (err && region->mode == DMA_IOVA_PA)
 		return fail_huge_pages(size);
 	if (err) {
-		err = create_memory(region, size, (size_t)sysconf(_SC_PAGESIZE));
+		err = create_memory(pci, region, size, (size_t)sysconf(_SC_PAGESIZE));
+		if (err == -EADDRNOTAVAIL)
+			return ixy_fail(ENOMEM,
+				"no room for %zu KiB of DMA memory among the addresses that the IOMMU takes, "
+				"up to 0x%" PRIx64,
+				size / 1024, pci->windows[pci->window_count - 1].last);
 		if (err)
 			return ixy_fail(-err, "no DMA memory of %zu KiB: %s", size / 1024, strerror(-err));
 		if (pci && !pci->ordinary_pages) {
@@ -186,9 +226,12 @@ static int allocate(struct pci_device *pci, struct dma_region *region, size_t si
 		}
 	}
 	/*
-	 * Huge pages are never swapped. Ordinary ones may be under memory pressure; that costs time, but not
-	 * correctness, as only processes and the kernel's own pinning reach ordinary pages here.
+	 * Huge pages are never swapped, and what the transport pins is not either: locking it as well would count
+	 * twice towards the user's limit. Other ordinary pages may be under memory pressure; that costs time, but
+	 * not correctness, as only processes reach them.
 	 */
+	if (region->page_size == DMA_HUGE_PAGE || (pci && pci->pins_memory))
+		return 0;
 	if (mlock(region->virt, region->size) < 0)
 		ixy_log(IXY_LOG_DEBUG, "%s: DMA memory is not locked: %s (ulimit -l)", name_of(pci),
 			strerror(errno));
@@ -229,7 +272,8 @@ static int physical_addresses(struct dma_region *region)
 			err = ixy_fail(EIO, "a page of DMA memory is not in memory");
 		else if (!(entry & PAGEMAP_PFN_MASK))
 			err = ixy_fail(EPERM, "physical addresses are hidden from this process: "
-					      "it needs CAP_SYS_ADMIN (run it as root)");
+					      "it needs CAP_SYS_ADMIN (run it as root), or --iova va behind "
+					      "an IOMMU");
 		else
 			region->page_iova[i] = (entry & PAGEMAP_PFN_MASK) * small_page;
 	}
@@ -241,6 +285,22 @@ static int physical_addresses(struct dma_region *region)
 fail:
 	free(region->page_iova);
 	return err;
+}
+
+bool dma_next_run(const struct dma_region *region, struct dma_run *run)
+{
+	size_t at = run->offset + run->size, end = at + region->page_size;
+
+	if (at >= region->size)
+		return false;
+	run->offset = at;
+	run->iova = dma_iova(region, region->virt + at);
+	if (region->mode == DMA_IOVA_VA)
+		end = region->size;
+	while (end < region->size && dma_iova(region, region->virt + end) == run->iova + (end - run->offset))
+		end += region->page_size;
+	run->size = end - at;
+	return true;
 }
 
 /* --- regions ------------------------------------------------------------------------------------- */

@@ -4,11 +4,12 @@
  * A dma_region is memfd-backed, locked, and mapped into the device's address space. Its device address (IOVA)
  * is either the process's virtual address (an IOMMU or a vfio-user server translates) or the physical address
  * (sysfs: nothing translates, so only huge pages will do, whose 2 MiB are contiguous). dma_iova() hides
- * which.
+ * which. Where the IOMMU takes fewer addresses than the process has, the memory is put where they fit.
  */
 #ifndef IXY_DMA_H
 #define IXY_DMA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,11 @@ struct pci_device;
 enum dma_iova_mode {
 	DMA_IOVA_VA, /* device address = virtual address */
 	DMA_IOVA_PA, /* device address = physical address; needs huge pages and /proc/self/pagemap */
+};
+
+/* Device addresses from first to last, both included. */
+struct dma_window {
+	uint64_t first, last;
 };
 
 struct dma_region {
@@ -67,6 +73,18 @@ static inline int dma_contiguous(const struct dma_region *region, const void *p,
 	return region->mode == DMA_IOVA_VA ||
 	       offset / region->page_size == (offset + size - 1) / region->page_size;
 }
+
+/* A stretch of a region that is contiguous for the device. */
+struct dma_run {
+	size_t offset, size; /* in the region */
+	uint64_t iova;
+};
+
+/*
+ * The region's runs from its start: one in DMA_IOVA_VA mode, else one for all pages that follow each other in
+ * physical memory, too. Begin with a run of zeros; false when there are no more.
+ */
+bool dma_next_run(const struct dma_region *region, struct dma_run *run);
 
 /* How many 2 MiB huge pages size bytes take: for messages and for reserving. */
 static inline size_t dma_huge_pages(size_t size)

@@ -2,6 +2,7 @@
  * A PCI function and the ways to reach it.
  *
  *   sysfs.c       0000:03:00.0, a function of this host, from /sys alone; IOVA = physical address
+ *   vfio.c        the same where it is bound to vfio-pci: behind an IOMMU, with interrupts, without root
  *   vfio_user.c   vfio-user:/run/x, a function that another process serves
  *   soft.c        soft:veth1, the same with a process that it starts itself
  *
@@ -63,6 +64,9 @@ struct pci_doorbell {
 	struct pci_device *pci;
 };
 
+#define PCI_DMA_WINDOWS 8
+#define PCI_BARS        6
+
 struct pci_device {
 	const struct pci_ops *ops;
 	char name[108]; /* for messages: 0000:03:00.0, vfio-user:/run/x, soft:veth1 */
@@ -70,9 +74,15 @@ struct pci_device {
 	uint64_t bar0_size;
 	volatile uint8_t *bar0; /* mapped BAR 0, or NULL where registers go by message */
 	enum dma_iova_mode iova_mode;
-	uint32_t irq_count;      /* MSI-X vectors that irq_set() takes; 0: the device must be polled */
-	bool reserve_huge_pages; /* options->reserve_huge_pages, for dma_alloc() */
-	bool ordinary_pages;     /* dma_alloc() has said in the log that it fell back to ordinary pages */
+	/* Device addresses that the IOMMU takes, ascending; none: all. */
+	struct dma_window windows[PCI_DMA_WINDOWS];
+	uint32_t window_count;
+	bool pins_memory;          /* dma_map() pins what it maps: it need not be locked besides */
+	uint32_t irq_count;        /* MSI-X vectors that irq_set() takes; 0: the device must be polled */
+	uint8_t bars[PCI_BARS][4]; /* as configuration space had them at open, for pci_revive() */
+	bool remembered;           /* bars is valid */
+	bool reserve_huge_pages;   /* options->reserve_huge_pages, for dma_alloc() */
+	bool ordinary_pages;       /* dma_alloc() has said in the log that it fell back to ordinary pages */
 	/* How to make a doorbell of a BAR 0 offset; set by the transport, used by pci_doorbell_init(). */
 	void (*doorbell_init)(struct pci_device *pci, uint32_t offset, struct pci_doorbell *doorbell);
 };
@@ -92,6 +102,13 @@ void pci_close(struct pci_device *pci);
 bool pci_spec(const char *spec);
 
 int pci_bus_master(struct pci_device *pci, bool on);
+
+/*
+ * For a function whose registers read all-ones: see whether it sleeps (D3) or has lost the addresses of its BARs,
+ * and mend that. Its registers are those of a fresh reset then. Returns 1 if something was mended, 0 if nothing
+ * had to be, -ENODEV if configuration space is silent, too, or another negative errno where it stays broken.
+ */
+int pci_revive(struct pci_device *pci);
 
 static inline uint32_t pci_read32(struct pci_device *pci, uint32_t offset)
 {
