@@ -1,15 +1,19 @@
 /*
- * What is the same for every way to reach a PCI function: which spec leads to which, bus mastering, and the
- * slow half of a doorbell.
+ * What is the same for every way to reach a PCI function: which spec leads to which, bus mastering, power states,
+ * and the slow half of a doorbell.
  */
 #include "driver/pci/pci.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
 #include <unistd.h>
 #include <linux/pci_regs.h>
 
+#include "driver/pci/sysfs_file.h"
 #include "driver/pci/transport.h"
+
+#define D3_DELAY_US 10000 /* from D3hot to D0 (PCI Power Management 1.2, 5.6.1) */
 
 static const struct {
 	const char *prefix;
@@ -28,6 +32,23 @@ bool pci_spec(const char *spec)
 	return sysfs_address(spec);
 }
 
+/* A function of this host goes to VFIO if that has it already; else we take it ourselves. */
+static int open_function(const char *spec, const struct ixy_options *options, struct pci_device **pci)
+{
+	char address[SYSFS_ADDRESS_SIZE], driver[SYSFS_NAME_SIZE];
+	int dir, err;
+
+	sysfs_normalize(spec, address);
+	dir = sysfs_open_function(spec, address);
+	if (dir < 0)
+		return dir;
+	err = sysfs_link(dir, "driver", driver, sizeof(driver));
+	close(dir);
+	if (err == 0 && strcmp(driver, "vfio-pci") == 0)
+		return vfio_open(spec, address, options, pci);
+	return sysfs_device_open(spec, address, options, pci);
+}
+
 int pci_open(const char *spec, const struct ixy_options *options, struct pci_device **pci)
 {
 	static const struct ixy_options defaults;
@@ -39,7 +60,7 @@ int pci_open(const char *spec, const struct ixy_options *options, struct pci_dev
 	if (strlen(spec) >= sizeof((*pci)->name))
 		return ixy_fail(EINVAL, "device spec is longer than %zu bytes", sizeof((*pci)->name) - 1);
 	if (sysfs_address(spec)) {
-		err = sysfs_open(spec, spec, options, pci);
+		err = open_function(spec, options, pci);
 	} else {
 		size_t i = 0, count = sizeof(transports) / sizeof(transports[0]);
 
@@ -75,24 +96,147 @@ void pci_close(struct pci_device *pci)
 	ixy_error_restore(&error);
 }
 
-int pci_bus_master(struct pci_device *pci, bool on)
+static int read_word(struct pci_device *pci, uint32_t offset, uint16_t *value)
 {
 	uint8_t raw[2];
+	int err = pci->ops->config_read(pci, offset, raw, sizeof(raw));
+
+	*value = (uint16_t)(raw[0] | raw[1] << 8);
+	return err;
+}
+
+static int write_word(struct pci_device *pci, uint32_t offset, uint16_t value)
+{
+	const uint8_t raw[2] = {(uint8_t)value, (uint8_t)(value >> 8)};
+
+	return pci->ops->config_write(pci, offset, raw, sizeof(raw));
+}
+
+int pci_bus_master(struct pci_device *pci, bool on)
+{
 	uint16_t command;
-	int err = pci->ops->config_read(pci, PCI_COMMAND, raw, sizeof(raw));
+	int err = read_word(pci, PCI_COMMAND, &command);
 
 	if (err)
 		return ixy_fail_context(err, "PCI command register");
-	command = (uint16_t)(raw[0] | raw[1] << 8);
 	if (on)
 		command |= PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY;
 	else
 		command &= (uint16_t)~PCI_COMMAND_MASTER;
-	raw[0] = (uint8_t)command;
-	raw[1] = (uint8_t)(command >> 8);
-	err = pci->ops->config_write(pci, PCI_COMMAND, raw, sizeof(raw));
+	err = write_word(pci, PCI_COMMAND, command);
 	return err ? ixy_fail_context(err, "PCI command register") : 0;
 }
+
+/* --- power --------------------------------------------------------------------------------------- */
+
+/* The offset of a capability; 0 if there is none. 48 fit into 256 bytes, whatever the device links together. */
+static uint32_t find_capability(struct pci_device *pci, uint8_t id)
+{
+	uint16_t word;
+
+	if (read_word(pci, PCI_STATUS, &word) || !(word & PCI_STATUS_CAP_LIST) ||
+		read_word(pci, PCI_CAPABILITY_LIST, &word))
+		return 0;
+	for (unsigned i = 0; i < 48; i++) {
+		uint32_t offset = word & 0xfc;
+
+		if (offset < PCI_STD_HEADER_SIZEOF || read_word(pci, offset, &word))
+			return 0;
+		if ((word & 0xff) == id)
+			return offset;
+		word >>= 8;
+	}
+	return 0;
+}
+
+/* 1 if the function was in another power state than D0 and is in D0 now, 0 if it was there. */
+static int power_up(struct pci_device *pci)
+{
+	uint32_t pm = find_capability(pci, PCI_CAP_ID_PM);
+	uint16_t control;
+	int err;
+
+	if (!pm)
+		return 0;
+	err = read_word(pci, pm + PCI_PM_CTRL, &control);
+	if (err || (control & PCI_PM_CTRL_STATE_MASK) == 0)
+		return err;
+	/* A set PME_STATUS would be cleared by writing it back. */
+	err = write_word(pci, pm + PCI_PM_CTRL,
+		control & (uint16_t) ~(PCI_PM_CTRL_STATE_MASK | PCI_PM_CTRL_PME_STATUS));
+	if (err)
+		return err;
+	usleep(D3_DELAY_US);
+	err = read_word(pci, pm + PCI_PM_CTRL, &control);
+	/* A kernel that thinks it is in D0 does not pass such a write on (vfio-pci). A reset it does. */
+	if (!err && control & PCI_PM_CTRL_STATE_MASK && pci->ops->reset) {
+		err = pci->ops->reset(pci);
+		if (!err)
+			err = read_word(pci, pm + PCI_PM_CTRL, &control);
+	}
+	if (err)
+		return err;
+	if (control & PCI_PM_CTRL_STATE_MASK)
+		return ixy_fail(EIO, "%s: it does not leave power state D%u", pci->name,
+			control & PCI_PM_CTRL_STATE_MASK);
+	return 1;
+}
+
+void pci_remember(struct pci_device *pci)
+{
+	for (uint32_t i = 0; i < PCI_BARS; i++)
+		pci->ops->config_read(pci, PCI_BASE_ADDRESS_0 + 4 * i, pci->bars[i], sizeof(pci->bars[i]));
+	pci->remembered = true;
+}
+
+/* 1 if the function had lost the addresses of its BARs, as it may in D3 or by a reset. */
+static int restore_bars(struct pci_device *pci)
+{
+	int restored = 0;
+
+	for (uint32_t i = 0; i < PCI_BARS && pci->remembered; i++) {
+		uint8_t now[4];
+		int err = pci->ops->config_read(pci, PCI_BASE_ADDRESS_0 + 4 * i, now, sizeof(now));
+
+		if (!err && memcmp(now, pci->bars[i], sizeof(now)) != 0) {
+			restored = 1;
+			err = pci->ops->config_write(
+				pci, PCI_BASE_ADDRESS_0 + 4 * i, pci->bars[i], sizeof(pci->bars[i]));
+		}
+		if (err)
+			return err;
+	}
+	return restored;
+}
+
+int pci_revive(struct pci_device *pci)
+{
+	uint16_t vendor, command;
+	int woken, restored, err = read_word(pci, PCI_VENDOR_ID, &vendor);
+
+	if (err || vendor == UINT16_MAX)
+		return ixy_fail(ENODEV, "%s: configuration space does not answer any more", pci->name);
+	woken = power_up(pci);
+	if (woken < 0)
+		return woken;
+	restored = restore_bars(pci);
+	if (restored < 0)
+		return restored;
+	err = read_word(pci, PCI_COMMAND, &command);
+	if (!err && !(command & PCI_COMMAND_MEMORY)) {
+		restored = 1;
+		err = write_word(pci, PCI_COMMAND, command | PCI_COMMAND_MEMORY);
+	}
+	if (err)
+		return err;
+	if (woken)
+		ixy_log(IXY_LOG_WARNING, "%s: it was put to sleep (power state D3); woken", pci->name);
+	else if (restored)
+		ixy_log(IXY_LOG_WARNING, "%s: its BARs had been switched off; they are on again", pci->name);
+	return woken || restored;
+}
+
+/* --- doorbells ----------------------------------------------------------------------------------- */
 
 void pci_doorbell_kick(struct pci_doorbell *doorbell, uint32_t value)
 {

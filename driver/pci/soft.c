@@ -287,7 +287,10 @@ int soft_open(const char *name, const char *wire, const struct ixy_options *opti
 	if (err)
 		goto fail;
 
-	const struct vfio_user_attach how = {.name = name, .released = child_released, .arg = child};
+	const struct vfio_user_attach how = {.name = name,
+		.iova_mode = transport_iova(options, DMA_IOVA_VA),
+		.released = child_released,
+		.arg = child};
 
 	/* The first answer comes when the child has set itself up, which is all the waiting there is. */
 	err = vfio_user_attach(fd, &how, pci);

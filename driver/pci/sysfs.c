@@ -13,7 +13,6 @@
  * On the way out all is undone in reverse, and the driver of before gets the function back. After a crash
  * driver_override still carries our name; the next open finds it and its close has the kernel find a driver.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -22,27 +21,25 @@
 #include <string.h>
 #include <unistd.h>
 #include <linux/pci_regs.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "driver/ixy.h"
 #include "driver/pci/bar_guard.h"
+#include "driver/pci/sysfs_file.h"
 #include "driver/pci/sysfs_live.h"
 #include "driver/pci/transport.h"
 
 #define OVERRIDE "ixy-userspace"
 
-const char *sysfs_root = "/sys";
-
 struct sysfs_device {
 	struct pci_device pci;
-	char address[24]; /* 0000:03:00.0 */
-	int dir;          /* /sys/bus/pci/devices/ADDRESS */
-	int config;       /* open and locked for as long as the function is ours */
+	char address[SYSFS_ADDRESS_SIZE];
+	int dir;    /* /sys/bus/pci/devices/ADDRESS */
+	int config; /* open and locked for as long as the function is ours */
 	size_t map_size;
-	char driver[64]; /* the one that it was taken from, "" if none */
-	bool orphan;     /* an earlier owner of our kind did not give it back */
+	char driver[SYSFS_NAME_SIZE]; /* the one that it was taken from, "" if none */
+	bool orphan;                  /* an earlier owner of our kind did not give it back */
 	bool overridden, enabled;
 };
 
@@ -51,55 +48,12 @@ static struct sysfs_device *device_of(struct pci_device *pci)
 	return (struct sysfs_device *)pci; /* its first member */
 }
 
-/* --- attributes ---------------------------------------------------------------------------------- */
-
-/* The first line of an attribute, without its newline. Returns 0 or a negative errno, without a text. */
-static int read_attribute(int dir, const char *name, char *value, size_t size)
-{
-	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
-	ssize_t length;
-
-	if (fd < 0)
-		return -errno;
-	length = read(fd, value, size - 1);
-	if (length < 0)
-		length = -errno;
-	close(fd);
-	if (length < 0)
-		return (int)length;
-	value[length] = '\0';
-	value[strcspn(value, "\n")] = '\0';
-	return 0;
-}
-
-static int write_attribute(int dir, const char *name, const char *value)
-{
-	int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
-	int err = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, value, strlen(value)) < 0)
-		err = -errno;
-	close(fd);
-	return err;
-}
-
-static int open_below(const char *path, int flags)
-{
-	char full[512];
-
-	if (snprintf(full, sizeof(full), "%s/%s", sysfs_root, path) >= (int)sizeof(full)) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	return open(full, flags | O_CLOEXEC);
-}
+/* --- what the function is ------------------------------------------------------------------------ */
 
 static int read_id(struct sysfs_device *device, const char *name, uint16_t *id)
 {
 	char text[16], *end;
-	int err = read_attribute(device->dir, name, text, sizeof(text));
+	int err = sysfs_read(device->dir, name, text, sizeof(text));
 	unsigned long value;
 
 	if (err)
@@ -117,7 +71,7 @@ static int read_bar0_size(struct sysfs_device *device)
 {
 	char line[80];
 	uint64_t first, last, flags;
-	int err = read_attribute(device->dir, "resource", line, sizeof(line));
+	int err = sysfs_read(device->dir, "resource", line, sizeof(line));
 	const uint64_t io_space = 0x100; /* IORESOURCE_IO */
 
 	if (err)
@@ -189,9 +143,15 @@ static int irq_set(struct pci_device *pci, uint32_t count, const int fds[])
 	return count ? ixy_fail(ENOTSUP, "%s: there are no interrupts through sysfs", pci->name) : 0;
 }
 
+/* The kernel takes the folder away with the function; a new one in the slot gets a new folder. */
+static bool removed(struct pci_device *pci)
+{
+	return faccessat(device_of(pci)->dir, "vendor", F_OK, 0) < 0 && errno == ENOENT;
+}
+
 static int reset(struct pci_device *pci)
 {
-	int err = write_attribute(device_of(pci)->dir, "reset", "1");
+	int err = sysfs_write(device_of(pci)->dir, "reset", "1");
 
 	if (err == -ENOENT)
 		return ixy_fail(ENOTSUP, "%s: the device has no function-level reset", pci->name);
@@ -203,23 +163,12 @@ static int reset(struct pci_device *pci)
 static int fail_permission(struct sysfs_device *device, int err, const char *what)
 {
 	if (err == -EACCES || err == -EPERM)
-		return ixy_fail(-err, "%s: not permitted to %s: this needs root", device->pci.name, what);
+		return ixy_fail(-err,
+			"%s: not permitted to %s: this needs root; behind an IOMMU it goes without, once "
+			"root has "
+			"said: ixy-bind vfio --user USER %s",
+			device->pci.name, what, device->address);
 	return ixy_fail(-err, "%s: cannot %s: %s", device->pci.name, what, strerror(-err));
-}
-
-/* The driver that has the function now; "" if none. */
-static void find_driver(struct sysfs_device *device)
-{
-	char target[256];
-	ssize_t length = readlinkat(device->dir, "driver", target, sizeof(target) - 1);
-	const char *slash;
-
-	if (length <= 0)
-		return;
-	target[length] = '\0';
-	slash = strrchr(target, '/');
-	snprintf(device->driver, sizeof(device->driver), "%.*s", (int)sizeof(device->driver) - 1,
-		slash ? slash + 1 : target);
 }
 
 /* Read-only checks: whatever speaks against taking the function is found before anything is changed. */
@@ -228,20 +177,15 @@ static int check_takeable(struct sysfs_device *device, const struct ixy_options 
 	char text[80];
 	int err;
 
-	if (strcmp(device->driver, "vfio-pci") == 0)
-		return ixy_fail(EBUSY,
-			"%s is bound to vfio-pci, which is not supported yet; bind it back with: "
-			"echo %s > /sys/bus/pci/drivers/vfio-pci/unbind; "
-			"echo > /sys/bus/pci/devices/%s/driver_override; echo %s > "
-			"/sys/bus/pci/drivers_probe",
-			device->pci.name, device->address, device->address, device->address);
 	/* Physical addresses mean nothing to a function whose accesses are translated. */
-	if (read_attribute(device->dir, "iommu_group/type", text, sizeof(text)) == 0 &&
+	if (sysfs_read(device->dir, "iommu_group/type", text, sizeof(text)) == 0 &&
 		strncmp(text, "DMA", 3) == 0)
 		return ixy_fail(ENODEV,
-			"%s: an IOMMU translates the device's DMA, which works only without here: "
-			"boot with iommu=pt on the kernel's command line",
-			device->pci.name);
+			"%s: an IOMMU translates the device's DMA, so physical addresses do not reach it: "
+			"bind it to vfio-pci (ixy-bind vfio %s), or boot with iommu=pt on the kernel's "
+			"command "
+			"line",
+			device->pci.name, device->address);
 	err = read_bar0_size(device);
 	if (err)
 		return err;
@@ -250,41 +194,25 @@ static int check_takeable(struct sysfs_device *device, const struct ixy_options 
 	return sysfs_refuse_live(device->dir, device->pci.name);
 }
 
-/* Two of us at once would each think that the other is no driver. */
-static int lock(struct sysfs_device *device)
-{
-	int err;
-
-	device->config = openat(device->dir, "config", O_RDWR | O_CLOEXEC);
-	if (device->config < 0)
-		return fail_permission(device, -errno, "open its config space");
-	if (flock(device->config, LOCK_EX | LOCK_NB) == 0)
-		return 0;
-	err = errno == EWOULDBLOCK
-		      ? ixy_fail(EBUSY, "%s is in use by another userspace driver", device->pci.name)
-		      : ixy_fail(errno, "%s: cannot lock its config space: %s", device->pci.name,
-				strerror(errno));
-	close(device->config);
-	return err;
-}
-
 static void give_back(struct sysfs_device *device)
 {
 	int err = 0, bus = -1;
 
+	if (removed(&device->pci)) /* nobody can have it back */
+		return;
 	if (device->enabled)
-		write_attribute(device->dir, "enable", "0");
+		sysfs_write(device->dir, "enable", "0");
 	if (device->overridden)
-		write_attribute(device->dir, "driver_override", "\n");
+		sysfs_write(device->dir, "driver_override", "\n");
 	if (device->driver[0]) {
 		char path[128];
 
 		snprintf(path, sizeof(path), "bus/pci/drivers/%s", device->driver);
-		bus = open_below(path, O_PATH | O_DIRECTORY);
-		err = bus < 0 ? -errno : write_attribute(bus, "bind", device->address);
+		bus = sysfs_open(path, O_PATH | O_DIRECTORY);
+		err = bus < 0 ? bus : sysfs_write(bus, "bind", device->address);
 	} else if (device->orphan) {
-		bus = open_below("bus/pci", O_PATH | O_DIRECTORY);
-		err = bus < 0 ? -errno : write_attribute(bus, "drivers_probe", device->address);
+		bus = sysfs_open("bus/pci", O_PATH | O_DIRECTORY);
+		err = bus < 0 ? bus : sysfs_write(bus, "drivers_probe", device->address);
 	}
 	if (bus >= 0)
 		close(bus);
@@ -298,15 +226,15 @@ static int take(struct sysfs_device *device)
 	char override[64];
 	int err;
 
-	if (read_attribute(device->dir, "driver_override", override, sizeof(override)) == 0)
+	if (sysfs_read(device->dir, "driver_override", override, sizeof(override)) == 0)
 		device->orphan = !device->driver[0] && strcmp(override, OVERRIDE) == 0;
 	/* Before the unbind: a function without a driver is up for grabs. */
-	err = write_attribute(device->dir, "driver_override", OVERRIDE);
+	err = sysfs_write(device->dir, "driver_override", OVERRIDE);
 	if (err)
 		return fail_permission(device, err, "set its driver_override");
 	device->overridden = true;
 	if (device->driver[0]) {
-		err = write_attribute(device->dir, "driver/unbind", device->address);
+		err = sysfs_write(device->dir, "driver/unbind", device->address);
 		if (err) {
 			char driver[sizeof(device->driver)];
 
@@ -319,7 +247,7 @@ static int take(struct sysfs_device *device)
 		}
 		ixy_log(IXY_LOG_INFO, "%s: taken from kernel driver %s", device->pci.name, device->driver);
 	}
-	err = write_attribute(device->dir, "enable", "1");
+	err = sysfs_write(device->dir, "enable", "1");
 	if (err) {
 		give_back(device);
 		return fail_permission(device, err, "enable it");
@@ -388,58 +316,36 @@ static const struct pci_ops sysfs_ops = {
 	.dma_unmap = dma_unmap,
 	.irq_set = irq_set,
 	.reset = reset,
+	.removed = removed,
 	.close = close_device,
 };
 
 /* --- by its address ------------------------------------------------------------------------------ */
 
-/* True if exactly count hex digits stand at *p; moves *p behind them. */
-static bool hex_digits(const char **p, unsigned count)
-{
-	for (unsigned i = 0; i < count; i++)
-		if (!isxdigit((unsigned char)*(*p)++))
-			return false;
-	return true;
-}
-
-bool sysfs_address(const char *text)
-{
-	const char *p = strchr(text, ':');
-
-	/* With a domain there are two colons. */
-	if (p && strchr(p + 1, ':')) {
-		p = text;
-		if (!hex_digits(&p, 4) || *p++ != ':')
-			return false;
-	} else {
-		p = text;
-	}
-	return hex_digits(&p, 2) && *p++ == ':' && hex_digits(&p, 2) && *p++ == '.' && *p >= '0' &&
-	       *p <= '7' && p[1] == '\0';
-}
-
-int sysfs_open(
+int sysfs_device_open(
 	const char *name, const char *address, const struct ixy_options *options, struct pci_device **pci)
 {
 	struct sysfs_device *device = calloc(1, sizeof(*device));
-	char path[64];
 	int err;
 
-	if (!device)
-		return ixy_fail(ENOMEM, "%s: out of memory", name);
+	if (options->iova == IXY_IOVA_VA)
+		err = ixy_fail(EINVAL,
+			"%s: through sysfs nothing translates virtual addresses (--iova va): "
+			"bind it to vfio-pci for that (ixy-bind vfio %s)",
+			name, address);
+	else
+		err = device ? 0 : ixy_fail(ENOMEM, "%s: out of memory", name);
+	if (err)
+		goto fail_device;
 	snprintf(device->pci.name, sizeof(device->pci.name), "%s", name);
-	snprintf(device->address, sizeof(device->address), "%s%.12s", strlen(address) == 7 ? "0000:" : "",
-		address);
-	for (char *p = device->address; *p; p++)
-		*p = (char)tolower((unsigned char)*p);
+	sysfs_normalize(address, device->address);
 	device->pci.ops = &sysfs_ops;
 	device->pci.iova_mode = DMA_IOVA_PA;
 	device->pci.doorbell_init = doorbell_init;
 
-	snprintf(path, sizeof(path), "bus/pci/devices/%s", device->address);
-	device->dir = open_below(path, O_PATH | O_DIRECTORY);
+	device->dir = sysfs_open_function(name, device->address);
 	if (device->dir < 0) {
-		err = ixy_fail(ENODEV, "%s: no such PCI function; lspci -D lists those that there are", name);
+		err = device->dir;
 		goto fail_device;
 	}
 	err = read_id(device, "vendor", &device->pci.vendor);
@@ -448,10 +354,15 @@ int sysfs_open(
 	if (err)
 		goto fail_dir;
 	/* First of all: another one of us may be giving the function back at this moment. */
-	err = lock(device);
-	if (err)
+	device->config = sysfs_lock(name, device->dir, O_RDWR);
+	if (device->config == -EACCES || device->config == -EPERM)
+		fail_permission(device, device->config, "open its config space");
+	if (device->config < 0) {
+		err = device->config;
 		goto fail_dir;
-	find_driver(device);
+	}
+	if (sysfs_link(device->dir, "driver", device->driver, sizeof(device->driver)) < 0)
+		device->driver[0] = '\0'; /* it has none */
 	err = check_takeable(device, options);
 	if (err)
 		goto fail_lock;
@@ -465,6 +376,7 @@ int sysfs_open(
 	err = map_bar0(device);
 	if (err)
 		goto fail_taken;
+	pci_remember(&device->pci);
 	*pci = &device->pci;
 	return 0;
 

@@ -5,32 +5,45 @@
 #define IXY_PCI_TRANSPORT_H
 
 #include "driver/error.h"
+#include "driver/ixy.h"
 #include "driver/pci/pci.h"
 
 /*
  * Each takes what follows the spec's prefix and returns 0 or a negative errno with a text; pci->name is set
  * to the whole spec by the caller beforehand through `name`.
  */
-int sysfs_open(
+int sysfs_device_open(
+	const char *name, const char *address, const struct ixy_options *options, struct pci_device **pci);
+int vfio_open(
 	const char *name, const char *address, const struct ixy_options *options, struct pci_device **pci);
 int vfio_user_open(
 	const char *name, const char *path, const struct ixy_options *options, struct pci_device **pci);
 int soft_open(const char *name, const char *wire, const struct ixy_options *options, struct pci_device **pci);
 
-/* True for 0000:03:00.0 and for the short form 03:00.0. */
-bool sysfs_address(const char *text);
+/* Note the function's BARs down, for pci_revive(). For transports on whose way they can get lost. */
+void pci_remember(struct pci_device *pci);
 
-/* Where sysfs is mounted: "/sys", which only a unit test with a tree of its own changes. */
-extern const char *sysfs_root;
+/*
+ * Which addresses the function is given: what the user asked for, or else `usual`. For ways on which both are
+ * possible.
+ */
+static inline enum dma_iova_mode transport_iova(const struct ixy_options *options, enum dma_iova_mode usual)
+{
+	if (options->iova == IXY_IOVA_AUTO)
+		return usual;
+	return options->iova == IXY_IOVA_PA ? DMA_IOVA_PA : DMA_IOVA_VA;
+}
 
 /*
  * Become the client of the vfio-user server at the other end of a connected AF_UNIX stream socket, which the
  * function owns from here on, also when it fails. timeout_ms bounds each answer (0: the default, 5 s).
+ * iova_mode 0 is DMA_IOVA_VA.
  * released(arg) is called at the end of close(), and not when this function fails; NULL is allowed.
  */
 struct vfio_user_attach {
 	const char *name;
 	unsigned timeout_ms;
+	enum dma_iova_mode iova_mode;
 	void (*released)(void *arg);
 	void *arg;
 };

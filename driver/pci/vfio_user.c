@@ -5,7 +5,8 @@
  * counters that clear when read, which only the server can do. Doorbells (the tails of the queues) are the
  * exception; see vfio_user_doorbell.c.
  *
- * DMA memory is sent as a file descriptor with its virtual address as IOVA. Interrupts are eventfds.
+ * DMA memory is sent as a file descriptor with its addresses as IOVA, virtual ones unless the user wants it
+ * otherwise. Interrupts are eventfds.
  */
 #include "driver/pci/vfio_user.h"
 
@@ -117,14 +118,14 @@ static int config_write(struct pci_device *pci, uint32_t offset, const void *dat
 
 /* --- DMA ----------------------------------------------------------------------------------------- */
 
-static int dma_map(struct pci_device *pci, struct dma_region *region)
+static int map_run(struct pci_device *pci, const struct dma_region *region, const struct dma_run *run)
 {
 	struct vfio_user_dma_map map = {
 		.argsz = sizeof(map),
 		.flags = VFIO_USER_DMA_READABLE | VFIO_USER_DMA_WRITEABLE,
-		.offset = 0,
-		.addr = dma_iova(region, region->virt),
-		.size = region->size,
+		.offset = run->offset,
+		.addr = run->iova,
+		.size = run->size,
 	};
 	struct vfio_user_request request = {.command = VFIO_USER_DMA_MAP,
 		.data = &map,
@@ -137,23 +138,51 @@ static int dma_map(struct pci_device *pci, struct dma_region *region)
 	return vfio_user_call(&device_of(pci)->channel, &request, &reply);
 }
 
+/* Unmap the region's runs below `end`, which is where mapping stopped, or its size. */
+static void unmap_runs(struct pci_device *pci, const struct dma_region *region, size_t end)
+{
+	struct dma_run run = {0};
+
+	while (dma_next_run(region, &run) && run.offset < end) {
+		struct vfio_user_dma_unmap unmap = {
+			.argsz = sizeof(unmap),
+			.addr = run.iova,
+			.size = run.size,
+		};
+		struct vfio_user_request request = {
+			.command = VFIO_USER_DMA_UNMAP, .data = &unmap, .size = sizeof(unmap)};
+		struct vfio_user_dma_unmap echo;
+		struct vfio_user_reply reply = {.data = &echo, .capacity = sizeof(echo)};
+
+		/*
+		 * Where this fails the server may keep its own mapping. It holds the memfd, so it can still write
+		 * there, but only into memory that is no longer anybody else's.
+		 */
+		vfio_user_call(&device_of(pci)->channel, &request, &reply);
+	}
+}
+
+static int dma_map(struct pci_device *pci, struct dma_region *region)
+{
+	struct dma_run run = {0};
+	struct ixy_error error;
+
+	while (dma_next_run(region, &run)) {
+		int err = map_run(pci, region, &run);
+
+		if (err) {
+			ixy_error_save(&error);
+			unmap_runs(pci, region, run.offset);
+			ixy_error_restore(&error);
+			return err;
+		}
+	}
+	return 0;
+}
+
 static void dma_unmap(struct pci_device *pci, struct dma_region *region)
 {
-	struct vfio_user_dma_unmap unmap = {
-		.argsz = sizeof(unmap),
-		.addr = dma_iova(region, region->virt),
-		.size = region->size,
-	};
-	struct vfio_user_request request = {
-		.command = VFIO_USER_DMA_UNMAP, .data = &unmap, .size = sizeof(unmap)};
-	struct vfio_user_dma_unmap echo;
-	struct vfio_user_reply reply = {.data = &echo, .capacity = sizeof(echo)};
-
-	/*
-	 * Where this fails the server may keep its own mapping. It holds the memfd, so it can still write
-	 * there, but only into memory that is no longer anybody else's.
-	 */
-	vfio_user_call(&device_of(pci)->channel, &request, &reply);
+	unmap_runs(pci, region, region->size);
 }
 
 /* --- interrupts and reset ------------------------------------------------------------------------ */
@@ -374,7 +403,7 @@ int vfio_user_attach(int fd, const struct vfio_user_attach *how, struct pci_devi
 	}
 	snprintf(device->pci.name, sizeof(device->pci.name), "%s", how->name);
 	device->pci.ops = &vfio_user_ops;
-	device->pci.iova_mode = DMA_IOVA_VA;
+	device->pci.iova_mode = how->iova_mode;
 	device->pci.doorbell_init = vfio_user_doorbell_init;
 	err = vfio_user_channel_open(&device->channel, fd, device->pci.name, how->timeout_ms);
 	if (err)
@@ -434,9 +463,8 @@ static int connect_to(const char *name, const char *path)
 int vfio_user_open(
 	const char *name, const char *path, const struct ixy_options *options, struct pci_device **pci)
 {
-	const struct vfio_user_attach how = {.name = name};
+	const struct vfio_user_attach how = {.name = name, .iova_mode = transport_iova(options, DMA_IOVA_VA)};
 	int fd = connect_to(name, path);
 
-	(void)options; /* nothing there concerns a device that belongs to another process */
 	return fd < 0 ? fd : vfio_user_attach(fd, &how, pci);
 }

@@ -1,7 +1,5 @@
 /*
  * Taking a PCI function through sysfs and giving it back, on a tree of plain files that looks like one.
- *
- * A plain file keeps what was written to it last, so what the kernel would have been told can be read there.
  */
 #include <stdarg.h>
 #include <setjmp.h>
@@ -28,140 +26,7 @@
 
 #include "driver/ixy.h"
 #include "driver/pci/transport.h"
-
-#define ADDRESS  "0000:03:00.0"
-#define FUNCTION "bus/pci/devices/" ADDRESS
-#define DEVICE   FUNCTION "/"
-#define BAR_SIZE 0x20000
-
-static char root[64];
-
-static void path_of(char *path, size_t size, const char *name)
-{
-	snprintf(path, size, "%s/%s", root, name);
-}
-
-static void put(const char *name, const char *content)
-{
-	char path[256];
-	FILE *file;
-
-	path_of(path, sizeof(path), name);
-	file = fopen(path, "w");
-	assert_non_null(file);
-	fputs(content, file);
-	fclose(file);
-}
-
-static const char *get(const char *name)
-{
-	static char line[256];
-	char path[256];
-	FILE *file;
-
-	path_of(path, sizeof(path), name);
-	file = fopen(path, "r");
-	assert_non_null(file);
-	line[0] = '\0';
-	if (!fgets(line, sizeof(line), file))
-		line[0] = '\0';
-	fclose(file);
-	line[strcspn(line, "\n")] = '\0';
-	return line;
-}
-
-static void make_dir(const char *name)
-{
-	char path[256];
-
-	path_of(path, sizeof(path), name);
-	assert_int_equal(mkdir(path, 0755), 0);
-}
-
-static void make_link(const char *name, const char *target)
-{
-	char path[256];
-
-	path_of(path, sizeof(path), name);
-	assert_int_equal(symlink(target, path), 0);
-}
-
-static void size_to(const char *name, off_t size)
-{
-	char path[256];
-
-	path_of(path, sizeof(path), name);
-	assert_int_equal(truncate(path, size), 0);
-}
-
-static void bind_to(const char *driver)
-{
-	char target[64];
-
-	snprintf(target, sizeof(target), "../../drivers/%s", driver);
-	make_link(DEVICE "driver", target);
-}
-
-static void unbind(void)
-{
-	char path[256];
-
-	path_of(path, sizeof(path), DEVICE "driver");
-	assert_int_equal(unlink(path), 0);
-}
-
-static void has_interface(const char *name)
-{
-	char path[128];
-
-	make_dir(DEVICE "net");
-	snprintf(path, sizeof(path), DEVICE "net/%s", name);
-	make_dir(path);
-}
-
-/* An 82599 without a driver, and two drivers that it could have. */
-static int setup(void **state)
-{
-	const char *dirs[] = {"bus", "bus/pci", "bus/pci/devices", "bus/pci/drivers", "bus/pci/drivers/ixgbe",
-		"bus/pci/drivers/vfio-pci", FUNCTION};
-	const char *empty[] = {"bus/pci/drivers_probe", "bus/pci/drivers/ixgbe/bind",
-		"bus/pci/drivers/ixgbe/unbind", DEVICE "enable", DEVICE "reset"};
-
-	(void)state;
-	snprintf(root, sizeof(root), "/tmp/sysfs-XXXXXX");
-	if (!mkdtemp(root))
-		return -1;
-	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++)
-		make_dir(dirs[i]);
-	for (size_t i = 0; i < sizeof(empty) / sizeof(empty[0]); i++)
-		put(empty[i], "");
-	put(DEVICE "vendor", "0x8086\n");
-	put(DEVICE "device", "0x10fb\n");
-	put(DEVICE "driver_override", "(null)\n");
-	put(DEVICE "resource", "0x00000000fe000000 0x00000000fe01ffff 0x0000000000140204\n"
-			       "0x0000000000000000 0x0000000000000000 0x0000000000000000\n");
-	put(DEVICE "config", "");
-	size_to(DEVICE "config", 256);
-	put(DEVICE "resource0", "");
-	size_to(DEVICE "resource0", BAR_SIZE);
-	sysfs_root = root;
-	return 0;
-}
-
-static int remove_one(const char *path, const struct stat *stat, int type, struct FTW *ftw)
-{
-	(void)stat;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	sysfs_root = "/sys";
-	return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
+#include "sysfs_tree.h"
 
 static void expect_refusal(const struct ixy_options *options, int error, const char *text)
 {
@@ -324,12 +189,19 @@ static void two_owners_at_once_are_one_too_many(void **state)
 	pci_close(pci);
 }
 
-static void a_function_bound_to_vfio_is_refused_with_the_way_back(void **state)
+static void virtual_addresses_are_refused_with_the_way_to_have_them(void **state)
 {
+	struct ixy_options options = {.iova = IXY_IOVA_VA};
+	struct pci_device *pci;
+
 	(void)state;
-	bind_to("vfio-pci");
-	expect_refusal(NULL, EBUSY, "echo " ADDRESS " > /sys/bus/pci/drivers/vfio-pci/unbind");
+	bind_to("ixgbe");
+	expect_refusal(&options, EINVAL, "ixy-bind vfio " ADDRESS);
 	assert_untouched();
+	options.iova = IXY_IOVA_PA;
+	assert_int_equal(pci_open(ADDRESS, &options, &pci), 0);
+	assert_int_equal(pci->iova_mode, DMA_IOVA_PA);
+	pci_close(pci);
 }
 
 static void a_function_behind_a_translating_iommu_is_refused(void **state)
@@ -448,6 +320,109 @@ static void a_removed_function_reads_all_ones(void **state)
 	pci_close(pci);
 }
 
+static unsigned warnings;
+
+static void count_warnings(enum ixy_log_level level, const char *text)
+{
+	(void)text;
+	warnings += level <= IXY_LOG_WARNING;
+}
+
+/* The kernel takes the function's whole folder away. */
+static void a_function_whose_folder_has_gone_is_removed_and_closed_in_silence(void **state)
+{
+	struct pci_device *pci;
+	char from[256], to[256];
+
+	(void)state;
+	bind_to("ixgbe");
+	assert_int_equal(pci_open(ADDRESS, NULL, &pci), 0);
+	assert_false(pci->ops->removed(pci));
+	path_of(from, sizeof(from), FUNCTION);
+	path_of(to, sizeof(to), "gone");
+	assert_int_equal(rename(from, to), 0);
+	assert_false(pci->ops->removed(pci)); /* a plain folder lives on under its new name */
+	assert_int_equal(nftw(to, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+	assert_true(pci->ops->removed(pci));
+	warnings = 0;
+	ixy_set_log(count_warnings);
+	pci_close(pci);
+	ixy_set_log(NULL);
+	assert_int_equal(warnings, 0);
+	assert_string_equal(get("bus/pci/drivers/ixgbe/bind"), "");
+}
+
+/* Config space with a power management capability behind another one: the function sleeps. */
+static void put_config(uint32_t offset, const void *data, size_t size)
+{
+	char path[256];
+	int fd;
+
+	path_of(path, sizeof(path), DEVICE "config");
+	fd = open(path, O_RDWR);
+	assert_int_equal(pwrite(fd, data, size, offset), size);
+	close(fd);
+}
+
+static void get_config(uint32_t offset, void *data, size_t size)
+{
+	char path[256];
+	int fd;
+
+	path_of(path, sizeof(path), DEVICE "config");
+	fd = open(path, O_RDONLY);
+	assert_int_equal(pread(fd, data, size, offset), size);
+	close(fd);
+}
+
+static void put_capabilities(void)
+{
+	put_config(PCI_VENDOR_ID, "\x86\x80\xfb\x10", 4);
+	put_config(PCI_STATUS, (uint8_t[]){PCI_STATUS_CAP_LIST}, 1);
+	put_config(PCI_CAPABILITY_LIST, (uint8_t[]){0x40}, 1);
+	put_config(0x40, (uint8_t[]){PCI_CAP_ID_MSIX, 0x50}, 2);
+	put_config(0x50, (uint8_t[]){PCI_CAP_ID_PM, 0}, 2);
+	put_config(PCI_BASE_ADDRESS_0, "\x0c\x00\x00\xfe", 4);
+}
+
+static void a_sleeping_function_is_woken_and_gets_its_bars_back(void **state)
+{
+	const uint8_t asleep[2] = {3 | PCI_PM_CTRL_NO_SOFT_RESET, PCI_PM_CTRL_PME_STATUS >> 8};
+	struct pci_device *pci;
+	uint8_t raw[4];
+
+	(void)state;
+	put_capabilities();
+	assert_int_equal(pci_open(ADDRESS, NULL, &pci), 0);
+	assert_int_equal(pci_bus_master(pci, true), 0);
+	assert_int_equal(pci_revive(pci), 0); /* nothing is wrong */
+
+	put_config(0x50 + PCI_PM_CTRL, asleep, 2);
+	put_config(PCI_BASE_ADDRESS_0, "\x0c\x00\x00\x00", 4);
+	put_config(PCI_COMMAND, "\x00\x00", 2);
+	assert_int_equal(pci_revive(pci), 1);
+	get_config(0x50 + PCI_PM_CTRL, raw, 2);
+	assert_int_equal(raw[0], PCI_PM_CTRL_NO_SOFT_RESET); /* D0, and nothing else changed: */
+	assert_int_equal(raw[1], 0);                         /* PME_STATUS would be cleared by a one */
+	get_config(PCI_BASE_ADDRESS_0, raw, 4);
+	assert_memory_equal(raw, "\x0c\x00\x00\xfe", 4);
+	get_config(PCI_COMMAND, raw, 2);
+	assert_int_equal(raw[0], PCI_COMMAND_MEMORY);
+	assert_int_equal(pci_revive(pci), 0);
+
+	/* All-ones are no function; a chain of capabilities that leads nowhere or to itself is none. */
+	put_config(PCI_VENDOR_ID, "\xff\xff", 2);
+	assert_int_equal(pci_revive(pci), -ENODEV);
+	put_config(PCI_VENDOR_ID, "\x86\x80", 2);
+	put_config(0x40, (uint8_t[]){PCI_CAP_ID_MSIX, 0x40}, 2);
+	assert_int_equal(pci_revive(pci), 0);
+	put_config(0x40, (uint8_t[]){PCI_CAP_ID_MSIX, 0x08}, 2);
+	assert_int_equal(pci_revive(pci), 0);
+	put_config(0x40, (uint8_t[]){PCI_CAP_ID_MSIX, 0xff}, 2);
+	assert_int_equal(pci_revive(pci), 0);
+	pci_close(pci);
+}
+
 static void a_bus_error_elsewhere_still_ends_the_process(void **state)
 {
 	pid_t child;
@@ -471,7 +446,7 @@ static void a_bus_error_elsewhere_still_ends_the_process(void **state)
 	assert_int_equal(WTERMSIG(status), SIGBUS);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, tree_setup, tree_teardown)
 
 int main(void)
 {
@@ -484,7 +459,7 @@ int main(void)
 		TEST(a_failure_after_the_unbind_gives_the_function_back),
 		TEST(a_function_that_a_crash_left_behind_finds_its_driver_again),
 		TEST(two_owners_at_once_are_one_too_many),
-		TEST(a_function_bound_to_vfio_is_refused_with_the_way_back),
+		TEST(virtual_addresses_are_refused_with_the_way_to_have_them),
 		TEST(a_function_behind_a_translating_iommu_is_refused),
 		TEST(a_function_without_bar0_is_refused),
 		TEST(a_function_that_is_not_there_is_refused),
@@ -493,6 +468,8 @@ int main(void)
 		TEST(a_port_of_a_bridge_is_refused),
 		TEST(an_interface_in_another_namespace_is_refused),
 		TEST(a_removed_function_reads_all_ones),
+		TEST(a_function_whose_folder_has_gone_is_removed_and_closed_in_silence),
+		TEST(a_sleeping_function_is_woken_and_gets_its_bars_back),
 		TEST(a_bus_error_elsewhere_still_ends_the_process),
 	};
 
