@@ -280,13 +280,13 @@ static void pools_stop(struct daemon *d)
 }
 
 /*
- * The NIC hangs: stand clear, reset it, go on. Carrier goes and comes back; everything else stays as it was.
+ * The NIC hangs, or has lost its state: stand clear, reset it, go on. Carrier goes and comes back; everything else stays as it was.
  */
 static void reset_device(struct daemon *d)
 {
 	int rc;
 
-	log_warning("%s: the NIC hangs: resetting it", d->options.device);
+	log_warning("%s: resetting the NIC", d->options.device);
 	workers_pause(d->workers, d->worker_count);
 	rc = ixy_reset(d->dev);
 	if (rc < 0) {
@@ -306,7 +306,7 @@ static void poll_device(struct daemon *d)
 		return;
 	events = ixy_poll_events(d->dev);
 	if (events & IXY_EVENT_GONE) {
-		log_error("%s: the device has gone", d->options.device);
+		log_error("%s", ixy_last_error());
 		workers_pause(d->workers, d->worker_count);
 		d->device_lost = true;
 		end(d, EX_UNAVAILABLE);

@@ -13,6 +13,27 @@
 
 #include "driver/ixgbe/ixgbe.h"
 
+static int connect_fds(struct ixgbe_device *dev)
+{
+	int fds[IXY_MAX_QUEUES + 1];
+	uint32_t n = dev->ixy.rx_queues;
+
+	for (uint32_t i = 0; i < n; i++)
+		fds[i] = dev->rx[i].irq_fd;
+	fds[n] = dev->event_fd;
+	return dev->ixy.pci->ops->irq_set(dev->ixy.pci, n + 1, fds);
+}
+
+int ixgbe_irq_rewire(struct ixgbe_device *dev)
+{
+	int err;
+
+	if (!dev->interrupts)
+		return 0;
+	err = dev->ixy.pci->ops->irq_set(dev->ixy.pci, 0, NULL);
+	return err ? err : connect_fds(dev);
+}
+
 int ixgbe_irq_open(struct ixgbe_device *dev)
 {
 	int fds[IXY_MAX_QUEUES + 1];
@@ -37,7 +58,7 @@ int ixgbe_irq_open(struct ixgbe_device *dev)
 	for (uint32_t i = 0; i < n; i++)
 		dev->rx[i].irq_fd = fds[i];
 	dev->event_fd = fds[n];
-	err = dev->ixy.pci->ops->irq_set(dev->ixy.pci, n + 1, fds);
+	err = connect_fds(dev);
 	if (err)
 		ixgbe_irq_close(dev);
 	return err;

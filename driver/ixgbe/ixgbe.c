@@ -225,7 +225,9 @@ static int ixgbe_reset(struct ixy_device *ixy)
 		return ixy_fail(ENODEV, "%s: the device has gone", ixy->name);
 	stop(dev, false);
 	count(&dev->stats.resets, 1);
-	err = start(dev);
+	err = ixgbe_irq_rewire(dev);
+	if (!err)
+		err = start(dev);
 	if (err)
 		stop(dev, true);
 	return err;
@@ -233,15 +235,37 @@ static int ixgbe_reset(struct ixy_device *ixy)
 
 /* --- housekeeping -------------------------------------------------------------------------------- */
 
-/* All-ones from STATUS, five times over 15 ms: a bus error may pass, a removed device does not come back. */
-static bool has_gone(struct ixgbe_device *dev)
+/* The function was taken away, or has to be given up while it still works. Leaves the reason as text. */
+static bool removed(const struct ixgbe_device *dev)
 {
-	for (unsigned i = 0; i < 5; i++) {
-		if (reg_read(dev, STATUS) != UINT32_MAX)
-			return false;
+	const struct pci_ops *ops = dev->ixy.pci->ops;
+
+	return ops->removed && ops->removed(dev->ixy.pci);
+}
+
+/*
+ * All-ones from STATUS. A bus error may pass, a function in D3 can be woken, a removed one does not come back:
+ * five looks over 15 ms. Returns what poll_events() has to say, 0 if the registers answer again.
+ */
+static uint32_t look_after_silent(struct ixgbe_device *dev)
+{
+	int mended = -ENODEV;
+
+	for (unsigned i = 0; i < 5 && !removed(dev); i++) {
+		mended = pci_revive(dev->ixy.pci);
+		if (mended > 0)
+			return IXY_EVENT_RESET;
 		ixgbe_sleep_us(3000);
+		if (reg_read(dev, STATUS) != UINT32_MAX)
+			return 0;
 	}
-	return true;
+	/* Configuration space finds nothing wrong: a reset will show. */
+	if (mended == 0 && !removed(dev)) {
+		ixy_log(IXY_LOG_WARNING, "%s: registers read all-ones", dev->ixy.name);
+		return IXY_EVENT_RESET;
+	}
+	dev->gone = true;
+	return IXY_EVENT_GONE;
 }
 
 static uint32_t ixgbe_poll_events(struct ixy_device *ixy)
@@ -249,16 +273,26 @@ static uint32_t ixgbe_poll_events(struct ixy_device *ixy)
 	struct ixgbe_device *dev = ixgbe(ixy);
 	uint32_t events = 0;
 
-	if (dev->gone)
+	if (dev->gone) {
+		ixy_fail(ENODEV, "%s: the device was removed", ixy->name);
 		return IXY_EVENT_GONE;
+	}
 	if (!dev->running)
 		return 0;
 	if (dev->interrupts)
 		ixgbe_event_clear(dev);
-	if (has_gone(dev)) {
-		dev->gone = true;
+	if (reg_read(dev, STATUS) == UINT32_MAX)
+		events = look_after_silent(dev);
+	else if (removed(dev)) /* its registers answer yet, so it is stopped in order */
+		events = IXY_EVENT_GONE;
+	if (events & IXY_EVENT_GONE)
 		__atomic_store_n(&ixy->link.up, false, __ATOMIC_RELAXED);
-		return IXY_EVENT_GONE;
+	if (events)
+		return events;
+	/* Every kind of reset clears this bit, which is ours for as long as we run. */
+	if (!(reg_read(dev, DMATXCTL) & DMATXCTL_TE)) {
+		ixy_log(IXY_LOG_WARNING, "%s: somebody else has reset it", ixy->name);
+		return IXY_EVENT_RESET;
 	}
 	if (ixgbe_link_poll(dev))
 		events |= IXY_EVENT_LINK;
@@ -351,6 +385,17 @@ static int alloc_queues(struct ixgbe_device *dev)
 	return 0;
 }
 
+/* A card that was handed over asleep is woken. */
+static int await_registers(struct ixgbe_device *dev)
+{
+	if (reg_read(dev, STATUS) != UINT32_MAX)
+		return 0;
+	if (look_after_silent(dev) & IXY_EVENT_GONE || reg_read(dev, STATUS) == UINT32_MAX)
+		return ixy_fail(ENODEV, "%s: registers read all-ones: the device is gone or powered down",
+			dev->ixy.name);
+	return 0;
+}
+
 /* options are complete (ixy.c has filled in the defaults). On failure pci stays the caller's. */
 static int ixgbe_open(struct pci_device *pci, const struct ixy_options *options, struct ixy_device **out)
 {
@@ -372,7 +417,8 @@ static int ixgbe_open(struct pci_device *pci, const struct ixy_options *options,
 	dev->tx_ring = options->tx_ring;
 	dev->irq_interval_us = options->irq_interval_us;
 	dev->interrupts = !options->no_interrupts && pci->irq_count > options->rx_queues;
-	if (!options->no_interrupts && !dev->interrupts)
+	/* Where there are none at all, that is how the transport is. */
+	if (!options->no_interrupts && !dev->interrupts && pci->irq_count > 0)
 		ixy_log(IXY_LOG_INFO, "%s: %u interrupt vectors where %u are needed: the queues are polled",
 			pci->name, pci->irq_count, options->rx_queues + 1u);
 	dev->ixy.capabilities = IXY_CAP_RX_CSUM | IXY_CAP_TX_CSUM | IXY_CAP_TSO | IXY_CAP_RSS |
@@ -390,11 +436,9 @@ static int ixgbe_open(struct pci_device *pci, const struct ixy_options *options,
 			EINVAL, "%s: MTU %u is over the NIC's %u", pci->name, options->mtu, IXGBE_MAX_MTU);
 		goto fail;
 	}
-	if (has_gone(dev)) {
-		err = ixy_fail(
-			ENODEV, "%s: registers read all-ones: the device is gone or powered down", pci->name);
+	err = await_registers(dev);
+	if (err)
 		goto fail;
-	}
 	err = alloc_queues(dev);
 	if (err)
 		goto fail_queues;

@@ -201,6 +201,7 @@ int ixgbe_mtu_set(struct ixy_device *dev, uint16_t mtu);
 int ixgbe_irq_open(
 	struct ixgbe_device *dev); /* eventfds, MSI-X; dev->interrupts says whether there are any */
 void ixgbe_irq_close(struct ixgbe_device *dev);
+int ixgbe_irq_rewire(struct ixgbe_device *dev); /* MSI-X off and on: a reset by others may have cleared it */
 void ixgbe_irq_start(struct ixgbe_device *dev); /* vectors, moderation, EIMS */
 void ixgbe_irq_mask_all(struct ixgbe_device *dev);
 int ixgbe_rx_irq_fd(const struct ixy_device *dev, uint16_t queue);

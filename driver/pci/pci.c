@@ -215,7 +215,7 @@ int pci_revive(struct pci_device *pci)
 	int woken, restored, err = read_word(pci, PCI_VENDOR_ID, &vendor);
 
 	if (err || vendor == UINT16_MAX)
-		return ixy_fail(ENODEV, "%s: configuration space does not answer any more", pci->name);
+		return ixy_fail(ENODEV, "%s: the device was removed, or is without power", pci->name);
 	woken = power_up(pci);
 	if (woken < 0)
 		return woken;

@@ -43,8 +43,8 @@ struct pci_ops {
 	/* Function-level reset. -ENOTSUP where the transport has none. */
 	int (*reset)(struct pci_device *pci);
 	/*
-	 * True once the function has been taken away, or the kernel asks for it back; stays true. Optional: without
-	 * it, registers and config space that read all-ones are the only sign.
+	 * True once the function has been taken away, or the kernel asks for it back; stays true, and leaves a text
+	 * each time. Optional: without it, registers and config space that read all-ones are the only sign.
 	 */
 	bool (*removed)(struct pci_device *pci);
 	/* Give everything back (kernel driver rebound where one was taken) and free. */

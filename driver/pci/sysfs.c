@@ -146,7 +146,10 @@ static int irq_set(struct pci_device *pci, uint32_t count, const int fds[])
 /* The kernel takes the folder away with the function; a new one in the slot gets a new folder. */
 static bool removed(struct pci_device *pci)
 {
-	return faccessat(device_of(pci)->dir, "vendor", F_OK, 0) < 0 && errno == ENOENT;
+	if (faccessat(device_of(pci)->dir, "vendor", F_OK, 0) == 0 || errno != ENOENT)
+		return false;
+	ixy_fail(ENODEV, "%s: the device was removed", pci->name);
+	return true;
 }
 
 static int reset(struct pci_device *pci)

@@ -177,6 +177,9 @@ static bool removed(struct pci_device *pci)
 
 	if (device->request_fd >= 0 && read(device->request_fd, &times, sizeof(times)) == sizeof(times))
 		device->requested = true;
+	if (device->requested)
+		ixy_fail(ENODEV, "%s: the device has to go: it is being removed, or taken from vfio-pci",
+			pci->name);
 	return device->requested;
 }
 

@@ -184,9 +184,143 @@ static void a_removed_device_is_noticed_and_can_be_closed(void **state)
 	open_with(&rig, defaults());
 	assert_int_equal(nic_fault_set(rig.nic, "removed", UINT64_MAX), 0);
 	assert_int_equal(ixy_poll_events(rig.dev), IXY_EVENT_GONE);
+	assert_non_null(strstr(ixy_last_error(), "the device was removed"));
 	assert_int_equal(ixy_poll_events(rig.dev), IXY_EVENT_GONE);
 	assert_false(ixy_link_get(rig.dev).up);
 	assert_int_equal(ixy_reset(rig.dev), -ENODEV);
+	close_rig(&rig);
+}
+
+static void a_reset_by_others_is_noticed_at_the_next_look(void **state)
+{
+	struct rig rig;
+	(void)state;
+
+	open_with(&rig, defaults());
+	nic_reset_function(rig.nic);
+	assert_int_equal(ixy_poll_events(rig.dev), IXY_EVENT_RESET);
+	assert_int_equal(ixy_reset(rig.dev), 0);
+	assert_false(ixy_poll_events(rig.dev) & (IXY_EVENT_RESET | IXY_EVENT_GONE));
+	assert_true(ixy_link_get(rig.dev).up);
+	assert_traffic_flows(&rig);
+	/* A port that is down stays so, and its reset is noticed, too. */
+	assert_int_equal(ixy_set_up(rig.dev, false), 0);
+	assert_false(ixy_poll_events(rig.dev) & IXY_EVENT_RESET);
+	nic_reset_function(rig.nic);
+	assert_int_equal(ixy_poll_events(rig.dev), IXY_EVENT_RESET);
+	assert_int_equal(ixy_reset(rig.dev), 0);
+	assert_int_equal(ixy_poll_events(rig.dev), 0);
+	assert_false(ixy_link_get(rig.dev).up);
+	assert_int_equal(ixy_set_up(rig.dev, true), 0);
+	ixy_poll_events(rig.dev);
+	assert_traffic_flows(&rig);
+	close_rig(&rig);
+}
+
+static void interrupts_come_again_after_a_reset_by_others(void **state)
+{
+	struct rig rig;
+	struct pollfd p = {.events = POLLIN};
+	(void)state;
+
+	open_with(&rig, defaults());
+	nic_reset_function(rig.nic);
+	assert_int_equal(ixy_poll_events(rig.dev), IXY_EVENT_RESET);
+	assert_int_equal(ixy_reset(rig.dev), 0);
+	ixy_poll_events(rig.dev);
+	ixy_rx_irq_arm(rig.dev, 0);
+	p.fd = ixy_rx_irq_fd(rig.dev, 0);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	arrive(&rig, 1, 64);
+	for (unsigned i = 0; i < 1000 && poll(&p, 1, 1) == 0; i++)
+		nic_irq_poll(rig.nic, nic_now_us());
+	assert_int_equal(poll(&p, 1, 0), 1);
+	assert_received(&rig, 0, 1, 64);
+	close_rig(&rig);
+}
+
+#define PMCSR 0x44 /* of the model's power management capability */
+
+static void a_function_in_d3_is_woken_and_reset(void **state)
+{
+	const uint8_t d3[2] = {3, 0};
+	uint8_t now[2];
+	struct rig rig;
+	(void)state;
+
+	open_with(&rig, defaults());
+	assert_int_equal(rig.dev->pci->ops->config_write(rig.dev->pci, PMCSR, d3, sizeof(d3)), 0);
+	assert_int_equal(pci_read32(rig.dev->pci, STATUS), UINT32_MAX);
+	assert_int_equal(ixy_poll_events(rig.dev), IXY_EVENT_RESET);
+	rig.dev->pci->ops->config_read(rig.dev->pci, PMCSR, now, sizeof(now));
+	assert_int_equal(now[0] & 3, 0);
+	assert_int_equal(ixy_reset(rig.dev), 0);
+	ixy_poll_events(rig.dev);
+	assert_true(ixy_link_get(rig.dev).up);
+	assert_traffic_flows(&rig);
+	close_rig(&rig);
+}
+
+static void a_nic_that_is_handed_over_asleep_is_woken(void **state)
+{
+	const uint8_t d3[2] = {3, 0};
+	struct ixy_options options = defaults();
+	struct pci_device *pci;
+	struct rig rig;
+	(void)state;
+
+	plug(&rig);
+	assert_int_equal(inprocess_open(rig.nic, &pci), 0);
+	assert_int_equal(pci->ops->config_write(pci, PMCSR, d3, sizeof(d3)), 0);
+	assert_int_equal(ixgbe_driver.open(pci, &options, &rig.dev), 0);
+	rig.pool = ixy_mempool_create(rig.dev, 64, 0);
+	ixy_poll_events(rig.dev);
+	assert_traffic_flows(&rig);
+	close_rig(&rig);
+}
+
+static void registers_that_fall_silent_alone_are_worth_a_reset(void **state)
+{
+	struct rig rig;
+	(void)state;
+
+	open_with(&rig, defaults());
+	make_liar(rig.dev->pci);
+	liar.reg = STATUS;
+	liar.value = UINT32_MAX;
+	assert_int_equal(ixy_poll_events(rig.dev), IXY_EVENT_RESET);
+	assert_int_equal(ixy_reset(rig.dev), -ENODEV); /* which does not help this one */
+	liar.reg = 0;
+	close_rig(&rig);
+}
+
+static bool wanted_back;
+
+static bool is_wanted_back(struct pci_device *pci)
+{
+	if (wanted_back)
+		ixy_fail(ENODEV, "%s: the kernel wants it", pci->name);
+	return wanted_back;
+}
+
+/* VFIO's request: the device works yet, so it is to be stopped in order. */
+static void a_device_that_the_kernel_wants_back_is_given_up_in_order(void **state)
+{
+	struct rig rig;
+	(void)state;
+
+	open_with(&rig, defaults());
+	make_liar(rig.dev->pci);
+	liar.ops.removed = is_wanted_back;
+	wanted_back = false;
+	assert_int_equal(ixy_poll_events(rig.dev) & IXY_EVENT_GONE, 0);
+	wanted_back = true;
+	assert_int_equal(ixy_poll_events(rig.dev), IXY_EVENT_GONE);
+	assert_non_null(strstr(ixy_last_error(), "wants it"));
+	assert_int_equal(ixy_poll_events(rig.dev), IXY_EVENT_GONE);
+	ixy_stop(rig.dev);
+	assert_int_equal(pci_read32(rig.dev->pci, RXDCTL(0)) & RXDCTL_ENABLE, 0);
+	assert_int_equal(pci_read32(rig.dev->pci, DMATXCTL) & DMATXCTL_TE, 0);
 	close_rig(&rig);
 }
 
@@ -353,6 +487,12 @@ int main(void)
 		cmocka_unit_test(an_idle_or_busy_queue_is_not_taken_for_hung),
 		cmocka_unit_test(an_idle_queue_beside_an_overloaded_one_is_not_taken_for_hung),
 		cmocka_unit_test(a_removed_device_is_noticed_and_can_be_closed),
+		cmocka_unit_test(a_reset_by_others_is_noticed_at_the_next_look),
+		cmocka_unit_test(interrupts_come_again_after_a_reset_by_others),
+		cmocka_unit_test(a_function_in_d3_is_woken_and_reset),
+		cmocka_unit_test(a_nic_that_is_handed_over_asleep_is_woken),
+		cmocka_unit_test(registers_that_fall_silent_alone_are_worth_a_reset),
+		cmocka_unit_test(a_device_that_the_kernel_wants_back_is_given_up_in_order),
 		cmocka_unit_test(all_ones_from_a_statistics_register_are_no_count),
 		cmocka_unit_test(the_first_failure_is_the_one_that_is_told),
 		cmocka_unit_test(a_nic_without_a_mac_address_is_refused),
