@@ -99,6 +99,12 @@
 #define XSK_DEFAULT_FRAMES     4096u
 #define XSK_DEFAULT_RING_SIZE  2048u
 
+/*
+ * Descriptors a frame, at most, in copy mode: the kernel's skb has a head and 17 fragments. A zero-copy
+ * driver may take fewer (xsk_interface.max_segments).
+ */
+#define XSK_MAX_SEGMENTS 18
+
 /* What the allocator says when it has no frame. Never the address of one. */
 #define XSK_NO_FRAME UINT64_MAX
 
@@ -197,8 +203,8 @@ struct xsk_umem {
 
 /*
  * Make a UMEM. The kernel learns of it with the first socket, so a too low RLIMIT_MEMLOCK shows only there.
- * Returns 0; -EINVAL for sizes that the kernel does not take; -ENOMEM (huge pages: how many are missing);
- * -EOPNOTSUPP for flags that this kernel does not have.
+ * Returns 0; -EINVAL for sizes that the kernel does not take; -ENOMEM (huge pages: how many are missing). In
+ * unaligned mode, zero copy wants huge pages: no frame may then straddle two pages that are not neighbours.
  */
 int xsk_umem_create(const struct xsk_umem_config *config, struct xsk_umem **umem);
 
@@ -379,8 +385,7 @@ int xsk_tx_checksum(
 #define XSK_RX_ONLY        (1u << 0) /* no TX ring */
 #define XSK_TX_ONLY        (1u << 1) /* no RX ring */
 #define XSK_NO_NEED_WAKEUP (1u << 2) /* do without XDP_USE_NEED_WAKEUP: every wake-up is needed then */
-#define XSK_MULTI_BUFFER \
-	(1u << 3) /* frames may span descriptors (XDP_PKT_CONTD). Needed for RX over one frame */
+#define XSK_MULTI_BUFFER   (1u << 3) /* frames may span descriptors (XDP_PKT_CONTD), both ways */
 
 struct xsk_socket_config {
 	const char *ifname;
@@ -420,7 +425,7 @@ struct xsk_queues;
  *   -ENODEV      no such interface
  *   -EINVAL      no such queue (the text says how many there are), ring sizes that are no powers of two, ...
  *   -EBUSY       another UMEM has the queue
- *   -EOPNOTSUPP  the mode, or a flag, is not to be had
+ *   -EOPNOTSUPP  the mode, multi-buffer frames or TX metadata are not to be had
  *   -ENOBUFS     RLIMIT_MEMLOCK is too low for the UMEM (the text says how much it takes)
  *   -EPERM       CAP_NET_RAW is missing
  */
@@ -440,7 +445,7 @@ struct xsk_queues *xsk_socket_queues(const struct xsk_socket *socket);
 uint32_t xsk_socket_ifindex(const struct xsk_socket *socket);
 uint32_t xsk_socket_queue_id(const struct xsk_socket *socket);
 bool xsk_socket_zero_copy(const struct xsk_socket *socket);    /* by the kernel's word (XDP_OPTIONS) */
-bool xsk_socket_multi_buffer(const struct xsk_socket *socket); /* asked for and to be had */
+bool xsk_socket_multi_buffer(const struct xsk_socket *socket); /* frames may span descriptors */
 
 /*
  * Why zero copy was not to be had with XSK_MODE_AUTO: a positive errno of the kernel. 0: it was, or not
@@ -495,8 +500,8 @@ int xsk_fill_and_wake(struct xsk_socket *socket, const uint64_t addrs[], uint32_
 /*
  * Take up to max received frames; never waits. Returns how many. Each descriptor lies in the UMEM (checked):
  * addr is the first byte of data, len its bytes. options & XDP_PKT_CONTD: the frame goes on in the next
- * descriptor, which a later call may bring. The frames are the caller's until it gives them to xsk_fill(),
- * xsk_transmit() or the allocator.
+ * descriptor; with room for XSK_MAX_SEGMENTS a frame never falls into two calls. The frames are the caller's
+ * until it gives them to xsk_fill(), xsk_transmit() or the allocator.
  */
 uint32_t xsk_receive(struct xsk_socket *socket, struct xdp_desc descs[], uint32_t max);
 uint32_t xsk_receive_one(struct xsk_socket *socket, struct xdp_desc *desc);
@@ -511,9 +516,9 @@ int xsk_receive_wait(struct xsk_socket *socket, struct xdp_desc descs[], uint32_
 
 /*
  * Hand frames to the kernel; they leave with the next wake-up. All or nothing: returns count, or 0 where the
- * ring has not so many free slots, or -EINVAL where a descriptor does not lie in the UMEM, is empty or has
- * unknown options (the kernel would swallow it and never complete it). A frame in several descriptors has
- * XDP_PKT_CONTD in all but its last, and needs XSK_MULTI_BUFFER.
+ * ring has not so many free slots, or -EINVAL where a descriptor does not lie in the UMEM, is empty, has
+ * unknown options or too many continuations (the kernel would swallow it and never complete it). A frame in
+ * several descriptors has XDP_PKT_CONTD in all but its last, needs XSK_MULTI_BUFFER, and is given whole.
  */
 int xsk_transmit(struct xsk_socket *socket, const struct xdp_desc descs[], uint32_t count);
 int xsk_transmit_one(struct xsk_socket *socket, const struct xdp_desc *desc);
