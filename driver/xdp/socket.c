@@ -209,10 +209,8 @@ static int explain_bind(const struct xsk_socket_config *config, int error, bool 
 		if (known && queue >= interface.queues)
 			return ixy_fail(error,
 				"%s has no queue %u: it has %u, numbered from 0 (ethtool -l and -L show and "
-				"change "
-				"that, up to %u)",
-				ifname, queue, interface.queues, interface.max_queues); a veth is made with as many: numrxqueues N numtxqueues N)",
-				ifname, queue, interface.queues, ifname, interface.max_queues);
+				"change that, up to %u)",
+				ifname, queue, interface.queues, interface.max_queues);
 		if (config->flags & XSK_MULTI_BUFFER && xsk_probe(&features) == 0 && !features.multi_buffer)
 			return ixy_fail(EOPNOTSUPP,
 				"%s: this kernel's AF_XDP has no multi-buffer frames (Linux 6.6 and later "
