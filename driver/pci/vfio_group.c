@@ -221,10 +221,10 @@ static int fail_map(const char *name, const struct vfio_group *group, const stru
 	if (error == ENOMEM && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur / mib < needed)
 		return ixy_fail(ENOMEM,
 			"%s: at least %" PRIu64
-			" MiB of memory are to be locked for DMA, the limit is %" PRIu64
-			" KiB: as root: prlimit --pid $$ --memlock=unlimited; for good: "
-			"LimitMEMLOCK=infinity in "
-			"the systemd unit, or \"USER - memlock unlimited\" in /etc/security/limits.conf",
+			" MiB of memory are to be locked for DMA, the limit (RLIMIT_MEMLOCK) "
+			"is %" PRIu64 " KiB: as root: prlimit --pid $$ --memlock=unlimited; for good: "
+			"LimitMEMLOCK=infinity in the systemd unit, or \"USER - memlock unlimited\" in "
+			"/etc/security/limits.conf",
 			name, needed, (uint64_t)limit.rlim_cur / 1024);
 	if (!dma_fits(group->windows, group->window_count, run->iova, run->size))
 		return ixy_fail(error,
