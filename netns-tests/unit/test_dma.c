@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <cmocka.h>
 
+#include "driver/dma_place.h"
 #include "fake_pci.h"
 #include "huge_pages.h"
 
@@ -241,6 +242,116 @@ static void sizes_that_cannot_be_are_refused(void **state)
 	dma_free(&fake.pci, NULL);
 }
 
+/* --- where memory may lie ------------------------------------------------------------------------ */
+
+/* As /proc/self/maps has it: a program, its heap, and at the top libraries and a stack. */
+static const char maps[] = "00400000-00500000 r-xp 00000000 08:01 1234       /bin/program with blanks\n"
+			   "00700000-40000000 rw-p 00000000 00:00 0          [heap]\n"
+			   "7f0000000000-7f0000100000 r-xp 00000000 08:01 99 /lib/lib.so\n"
+			   "7ffffffde000-7ffffffff000 rw-p 00000000 00:00 0  [stack]\n"
+			   "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]\n";
+
+static uintptr_t place(const char *text, const struct dma_window *windows, uint32_t count, uint64_t size)
+{
+	FILE *file = fmemopen((void *)(uintptr_t)text, strlen(text), "r");
+	uintptr_t result;
+
+	assert_non_null(file);
+	result = dma_place(file, windows, count, size, DMA_HUGE_PAGE);
+	fclose(file);
+	return result;
+}
+
+static void the_highest_place_below_the_limit_is_taken(void **state)
+{
+	static const struct dma_window bits39[] = {{0, 0xfedfffff}, {0xfef00000, 0x7fffffffff}};
+	static const struct dma_window low[] = {{0, 0x3fffffff}};
+	static const struct dma_window bits32[] = {{0, 0xfedfffff}};
+	const uint64_t mib = 1 << 20;
+
+	(void)state;
+	assert_int_equal(place(maps, bits39, 2, 2 * mib), 0x7fffe00000);
+	assert_int_equal(place(maps, bits39, 2, 2 * mib + 1), 0x7fffc00000);
+	assert_int_equal(place(maps, bits32, 1, 4 * mib), 0xfea00000);
+	/* Between program and heap there are two MiB, of which none is aligned; below the program four. */
+	assert_int_equal(place(maps, low, 1, 2 * mib), 0x200000);
+	assert_int_equal(place(maps, low, 1, 4 * mib), 0);
+	assert_int_equal(place("", low, 1, 2 * mib), 0x3fe00000);
+	assert_int_equal(place("garbage", low, 1, 2 * mib), 0x3fe00000);
+}
+
+static void what_fits_nowhere_has_no_place(void **state)
+{
+	static const struct dma_window tiny[] = {{0, 0xfff}}, high[] = {{UINT64_C(1) << 48, UINT64_MAX}};
+	static const struct dma_window all[] = {{0, UINT64_MAX}};
+
+	(void)state;
+	assert_int_equal(place(maps, tiny, 1, 4096), 0);
+	assert_int_equal(place(maps, high, 1, 4096), 0);
+	assert_int_equal(place(maps, all, 1, UINT64_MAX), 0);
+	assert_int_equal(place(maps, all, 1, UINT64_C(1) << 47), 0);
+	assert_int_equal(place(maps, all, 1, 0), 0);
+	assert_int_equal(place(maps, NULL, 0, 4096), 0);
+}
+
+static void a_window_holds_a_span_only_whole(void **state)
+{
+	static const struct dma_window windows[] = {{0x1000, 0x2fff}, {0x4000, UINT64_MAX}};
+
+	(void)state;
+	assert_true(dma_fits(windows, 2, 0x1000, 0x2000));
+	assert_false(dma_fits(windows, 2, 0x1000, 0x2001));
+	assert_false(dma_fits(windows, 2, 0xfff, 1));
+	assert_false(dma_fits(windows, 2, 0x3000, 1));
+	assert_true(dma_fits(windows, 2, UINT64_MAX, 1));
+	assert_false(dma_fits(windows, 2, UINT64_MAX, 2)); /* around the end */
+	assert_true(dma_fits(windows, 2, 0x4000, UINT64_MAX - 0x3fff));
+	assert_true(dma_fits(NULL, 0, 0, UINT64_MAX)); /* no windows, no limits */
+}
+
+/* The limit is the device's: where it has none the kernel chooses. */
+static void memory_follows_the_limit_of_its_device(void **state)
+{
+	struct dma_region *high, *low;
+
+	(void)state;
+	assert_int_equal(dma_alloc(&fake.pci, 100000, &high), 0);
+	fake.pci.windows[0] = (struct dma_window){0, 0xffffffff};
+	fake.pci.window_count = 1;
+	assert_int_equal(dma_alloc(&fake.pci, 100000, &low), 0);
+	assert_true((uintptr_t)high->virt > 0xffffffff);
+	assert_true((uintptr_t)low->virt + low->size - 1 <= 0xffffffff);
+	memset(low->virt, 1, low->size);
+	dma_free(&fake.pci, low);
+	dma_free(&fake.pci, high);
+}
+
+static void runs_cover_the_region_once(void **state)
+{
+	uint64_t pages[5] = {0x1000, 0x2000, 0x8000, 0x3000, 0x4000};
+	struct dma_region region = {.virt = (uint8_t *)0x100000,
+		.size = 5 * 0x1000,
+		.page_size = 0x1000,
+		.mode = DMA_IOVA_PA,
+		.page_iova = pages};
+	static const struct dma_run expected[] = {
+		{0, 0x2000, 0x1000}, {0x2000, 0x1000, 0x8000}, {0x3000, 0x2000, 0x3000}};
+	struct dma_run run = {0};
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(dma_next_run(&region, &run));
+		assert_memory_equal(&run, &expected[i], sizeof(run));
+	}
+	assert_false(dma_next_run(&region, &run));
+	region.mode = DMA_IOVA_VA;
+	run = (struct dma_run){0};
+	assert_true(dma_next_run(&region, &run));
+	assert_int_equal(run.size, region.size);
+	assert_int_equal(run.iova, 0x100000);
+	assert_false(dma_next_run(&region, &run));
+}
+
 static void memory_is_shared_only_in_the_same_address_mode(void **state)
 {
 	struct fake_pci second;
@@ -275,6 +386,11 @@ int main(void)
 		TEST(physical_addresses_are_those_of_the_pages),
 		TEST(a_refusal_of_the_device_leaves_nothing_behind),
 		TEST(sizes_that_cannot_be_are_refused),
+		TEST(the_highest_place_below_the_limit_is_taken),
+		TEST(what_fits_nowhere_has_no_place),
+		TEST(a_window_holds_a_span_only_whole),
+		TEST(memory_follows_the_limit_of_its_device),
+		TEST(runs_cover_the_region_once),
 		TEST(memory_is_shared_only_in_the_same_address_mode),
 	};
 
