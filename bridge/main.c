@@ -449,7 +449,7 @@ static void stop_workers(struct daemon *d)
 		workers_abandon(d->workers, d->worker_count);
 	} else {
 		workers_drain(d->workers, d->worker_count);
-		ixy_set_up(d->dev, false);
+		ixy_shut(d->dev);
 		workers_stop(d->workers, d->worker_count);
 	}
 	d->worker_count = 0;
@@ -592,6 +592,9 @@ int main(int argc, char *argv[])
 		puts("ixy-tapd " IXY_VERSION);
 		return 0;
 	}
+	/* A spec may say how many queues it wants; saying so twice differently is for the driver to refuse. */
+	if (d.options.queues == 1 && ixy_spec_queues(d.options.device))
+		d.options.queues = ixy_spec_queues(d.options.device);
 	log_set_level(d.options.log_level);
 	ixy_set_log(library_log);
 	/*

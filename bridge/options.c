@@ -75,6 +75,8 @@ void options_print_help(FILE *out)
 	      "Drive the NIC called DEVICE from userspace and make it the Linux interface IFNAME.\n"
 	      "\n"
 	      "  DEVICE  0000:03:00.0        a PCI function (Intel 82599)\n"
+	      "          xdp:eth1            a kernel interface, by AF_XDP; "
+	      "xdp:eth1,queues=N,mode=zc|native|generic\n"
 	      "          soft:veth1          the software 82599, its cable plugged into veth1\n"
 	      "          vfio-user:/run/x    a PCI function that another process serves\n"
 	      "\n",

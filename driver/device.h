@@ -23,6 +23,7 @@ struct ixy_device_ops {
 	int (*event_fd)(const struct ixy_device *dev);
 	uint32_t (*poll_events)(struct ixy_device *dev);
 	int (*reset)(struct ixy_device *dev);
+	void (*shut)(struct ixy_device *dev); /* NULL: as set_up(false) */
 	void (*stop)(struct ixy_device *dev);
 	void (*close)(struct ixy_device *dev);
 	int (*set_up)(struct ixy_device *dev, bool up);
@@ -68,10 +69,10 @@ extern const struct ixy_pci_driver ixgbe_driver;
 
 /*
  * A pool for a device that is no PCI function and wants its buffers as chunks: chunk_size bytes each (a power of
- * two from 2048 on), one behind the other from pool->dma->virt, pkt_buf and headroom included. 0 or a negative
- * errno with its reason.
+ * two from 2048 on), one behind the other from pool->dma->virt, pkt_buf and headroom included. Behind them follow
+ * `more` chunks for the device's own use. 0 or a negative errno with its reason.
  */
-int mempool_create_chunks(uint32_t count, uint32_t chunk_size, struct mempool **pool);
+int mempool_create_chunks(uint32_t count, uint32_t more, uint32_t chunk_size, struct mempool **pool);
 
 /* An address that an interface can have: neither a multicast address nor all zero. */
 bool ixy_mac_unicast(const struct ixy_mac *mac);

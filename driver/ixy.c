@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "driver/device.h"
+#include "driver/xdp/device.h"
 
 static const struct ixy_pci_driver *const pci_drivers[] = {
 	&ixgbe_driver,
@@ -58,20 +59,12 @@ static const struct ixy_pci_driver *find_driver(uint16_t vendor, uint16_t device
 	return NULL;
 }
 
-int ixy_open(const char *spec, const struct ixy_options *options, struct ixy_device **dev)
+static int open_pci(const char *spec, const struct ixy_options *options, struct ixy_device **dev)
 {
 	const struct ixy_pci_driver *driver;
-	struct ixy_options complete;
 	struct pci_device *pci;
-	int err = complete_options(options, &complete);
+	int err = pci_open(spec, options, &pci);
 
-	if (err)
-		return err;
-	if (!pci_spec(spec))
-		return ixy_fail(EINVAL,
-			"%s: not a device: 0000:03:00.0 (PCI), soft:IFNAME or vfio-user:SOCKET is expected",
-			spec);
-	err = pci_open(spec, &complete, &pci);
 	if (err)
 		return err;
 	driver = find_driver(pci->vendor, pci->device);
@@ -79,10 +72,48 @@ int ixy_open(const char *spec, const struct ixy_options *options, struct ixy_dev
 		err = ixy_fail(ENODEV, "%s: no driver for PCI device %04x:%04x; an Intel 82599 is 8086:10fb",
 			pci->name, pci->vendor, pci->device);
 	else
-		err = driver->open(pci, &complete, dev);
+		err = driver->open(pci, options, dev);
 	if (err)
 		pci_close(pci);
 	return err;
+}
+
+/* Whose spec it is, and how that kind of device is opened. options are complete. */
+static const struct {
+	bool (*is)(const char *spec);
+	int (*open)(const char *spec, const struct ixy_options *options, struct ixy_device **dev);
+} kinds[] = {
+	{pci_spec, open_pci},
+	{xdp_spec, xdp_open},
+};
+
+int ixy_open(const char *spec, const struct ixy_options *options, struct ixy_device **dev)
+{
+	struct ixy_options complete;
+	int err = complete_options(options, &complete);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (kinds[i].is(spec))
+			return kinds[i].open(spec, &complete, dev);
+	return ixy_fail(EINVAL,
+		"%s: not a device: 0000:03:00.0 (PCI), xdp:IFNAME, soft:IFNAME or vfio-user:SOCKET is "
+		"expected",
+		spec);
+}
+
+uint16_t ixy_spec_queues(const char *spec)
+{
+	return xdp_spec(spec) ? xdp_spec_queues(spec) : 0;
+}
+
+void ixy_shut(struct ixy_device *dev)
+{
+	if (dev->ops->shut)
+		dev->ops->shut(dev);
+	else
+		dev->ops->set_up(dev, false);
 }
 
 void ixy_stop(struct ixy_device *dev)

@@ -102,6 +102,18 @@ int ixy_open(const char *spec, const struct ixy_options *options, struct ixy_dev
 void ixy_close(struct ixy_device *dev);
 
 /*
+ * The queue pairs that a spec itself asks for (xdp:eth1,queues=4): what rx_queues and tx_queues of the options have
+ * to be, or 1. 0: it does not say.
+ */
+uint16_t ixy_spec_queues(const char *spec);
+
+/*
+ * The first step of an end without losses: no frame comes in any more, those that have been received can still be
+ * taken. Sending may be over, too. Nothing brings the device back from there.
+ */
+void ixy_shut(struct ixy_device *dev);
+
+/*
  * Stop DMA, both directions, and take all buffers out of the rings, back into their pools. The queues may
  * still be called: nothing is received, what is sent counts as tx-link-down.
  */
@@ -186,7 +198,7 @@ struct ixy_link {
 	uint32_t speed; /* Mbit/s: 10000, 1000, 100; 0 when down */
 };
 
-const char *ixy_driver_name(const struct ixy_device *dev); /* "ixgbe" */
+const char *ixy_driver_name(const struct ixy_device *dev); /* "ixgbe", "xdp" */
 const char *ixy_device_name(const struct ixy_device *dev); /* the spec it was opened with */
 uint32_t ixy_capabilities(const struct ixy_device *dev);
 uint16_t ixy_rx_queues(const struct ixy_device *dev);

@@ -83,9 +83,12 @@ static void carve(struct mempool *pool)
 	pool->free_count = pool->buf_count;
 }
 
-/* A pool of count buffers, entry_size apart, at pci or at no PCI function. 0 or a negative errno. */
-static int create(struct pci_device *pci, uint32_t count, uint32_t data_size, uint32_t entry_size,
-	struct mempool **result)
+/*
+ * A pool of count buffers, entry_size apart, at pci or at no PCI function; with memory for so many more behind
+ * them. 0 or a negative errno.
+ */
+static int create(struct pci_device *pci, uint32_t count, uint32_t more, uint32_t data_size,
+	uint32_t entry_size, struct mempool **result)
 {
 	struct mempool *pool = calloc(1, sizeof(*pool));
 	int err;
@@ -101,7 +104,8 @@ static int create(struct pci_device *pci, uint32_t count, uint32_t data_size, ui
 		err = ixy_fail(ENOMEM, "packet pool: no memory for %u buffers", count);
 		goto fail;
 	}
-	err = dma_alloc(pci, pool_bytes(count, entry_size, pci ? pci->iova_mode : DMA_IOVA_VA), &pool->dma);
+	err = dma_alloc(pci, pool_bytes((size_t)count + more, entry_size, pci ? pci->iova_mode : DMA_IOVA_VA),
+		&pool->dma);
 	if (err) {
 		ixy_fail_context(err, "packet pool of %u buffers", count);
 		goto fail;
@@ -132,7 +136,7 @@ struct mempool *ixy_mempool_create(struct ixy_device *dev, uint32_t count, uint3
 			count, data_size);
 	} else {
 		data_size = (data_size + 1023) / 1024 * 1024;
-		err = create(dev->pci, count, data_size,
+		err = create(dev->pci, count, 0, data_size,
 			(uint32_t)sizeof(struct pkt_buf) + PKT_BUF_HEADROOM + data_size, &pool);
 	}
 	if (err) {
@@ -142,9 +146,9 @@ struct mempool *ixy_mempool_create(struct ixy_device *dev, uint32_t count, uint3
 	return pool;
 }
 
-int mempool_create_chunks(uint32_t count, uint32_t chunk_size, struct mempool **pool)
+int mempool_create_chunks(uint32_t count, uint32_t more, uint32_t chunk_size, struct mempool **pool)
 {
-	return create(NULL, count, chunk_size - (uint32_t)sizeof(struct pkt_buf) - PKT_BUF_HEADROOM,
+	return create(NULL, count, more, chunk_size - (uint32_t)sizeof(struct pkt_buf) - PKT_BUF_HEADROOM,
 		chunk_size, pool);
 }
 
