@@ -195,7 +195,7 @@ static uint32_t take(struct xsk_umem *umem, uint64_t addrs[], uint32_t count)
 	if (count > private->free_count)
 		count = private->free_count;
 	for (uint32_t i = 0; i < count; i++)
-		addrs[i] = private->free_stack[--private->free_count];
+		addrs[i] = xsk_frame_addr(umem, private->free_stack[--private->free_count]);
 	pthread_mutex_unlock(&private->frame_lock);
 	return count;
 }
