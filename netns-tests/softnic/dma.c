@@ -1,8 +1,9 @@
 /*
  * The client's memory: what it mapped, and the only door to it.
  *
- * Everything the model reads or writes by DMA goes through nic_dma(), which translates an I/O address like an
- * IOMMU: inside one mapped region, in an allowed direction, bus mastering on, or not at all.
+ * Everything the model reads or writes by DMA goes through nic_dma() and its like, which translate an I/O address
+ * as an IOMMU does: inside the mapped regions, in an allowed direction, bus mastering on, or not at all. Behind a
+ * guest's own IOMMU (vtd.c) the regions are the guest's memory, and its tables come first.
  *
  * The memory is the client's file (memfd, hugetlbfs, tmpfs), so the client can take it away while we use it:
  * by ftruncate(), by punching a hole where no huge page is left. Seals would help where clients set them, but
@@ -20,7 +21,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "nic.h"
+#include "vtd.h"
 
 #define IO_PAGE 4096u
 
@@ -203,17 +204,13 @@ void nic_dma_unmap_all(struct nic *nic)
 
 /* --- access ----------------------------------------------------------------------------------------- */
 
-static bool contains(const struct nic_dma_region *r, uint64_t iova, size_t size)
+/* The region that the byte at address lies in. */
+static struct nic_dma_region *find(struct nic_dma *dma, uint64_t address)
 {
-	return iova - r->iova < r->size && size <= r->size - (iova - r->iova);
-}
-
-static struct nic_dma_region *find(struct nic_dma *dma, uint64_t iova, size_t size)
-{
-	if (dma->last < dma->count && contains(&dma->regions[dma->last], iova, size))
+	if (dma->last < dma->count && address - dma->regions[dma->last].iova < dma->regions[dma->last].size)
 		return &dma->regions[dma->last];
 	for (unsigned i = 0; i < dma->count; i++) {
-		if (contains(&dma->regions[i], iova, size)) {
+		if (address - dma->regions[i].iova < dma->regions[i].size) {
 			dma->last = i;
 			return &dma->regions[i];
 		}
@@ -221,23 +218,109 @@ static struct nic_dma_region *find(struct nic_dma *dma, uint64_t iova, size_t si
 	return NULL;
 }
 
-void *nic_dma(struct nic *nic, uint64_t iova, size_t size, bool write)
+const void *nic_dma_physical(struct nic_dma *dma, uint64_t address, size_t size)
 {
-	if (nic_fault(nic, NIC_FAULT_REMOVED))
+	const struct nic_dma_region *r = find(dma, address);
+	if (!r || r->lost || !r->readable || size > r->size - (address - r->iova))
 		return NULL;
-	if (!nic_bus_master(nic)) {
-		nic_violate(nic, NIC_VIOLATION_DMA_NO_MASTER, "%s of %zu bytes at 0x%" PRIx64,
-			write ? "write" : "read", size, iova);
-		return NULL;
-	}
-	struct nic_dma_region *r = size ? find(&nic->dma, iova, size) : NULL;
-	if (!r || r->lost || !(write ? r->writeable : r->readable)) {
-		nic_violate(nic, NIC_VIOLATION_DMA_UNMAPPED, "%s of %zu bytes at 0x%" PRIx64 ": %s",
-			write ? "write" : "read", size, iova,
+	return r->virt + (address - r->iova);
+}
+
+static void *refuse(
+	struct nic *nic, enum nic_violation v, uint64_t iova, size_t size, bool write, const char *why)
+{
+	nic_violate(
+		nic, v, "%s of %zu bytes at 0x%" PRIx64 ": %s", write ? "write" : "read", size, iova, why);
+	return NULL;
+}
+
+/* Where the byte at iova lies, and in *size, how much of what follows lies behind it. */
+static uint8_t *reach(struct nic *nic, uint64_t iova, size_t *size, bool write)
+{
+	struct nic_dma *dma = &nic->dma;
+	uint64_t address = iova;
+	const size_t wanted = *size;
+	const char *why = dma->iommu ? vtd_translate(dma->iommu, dma, iova, size, write, &address) : NULL;
+	if (why)
+		return refuse(nic, NIC_VIOLATION_DMA_IOMMU, iova, wanted, write, why);
+	const struct nic_dma_region *r = find(dma, address);
+	if (!r || r->lost || !(write ? r->writeable : r->readable))
+		return refuse(nic, NIC_VIOLATION_DMA_UNMAPPED, iova, wanted, write,
 			!r        ? "not mapped"
 			: r->lost ? "the client's file has shrunk"
 				  : "not mapped in this direction");
-		return NULL;
+	if (*size > r->size - (address - r->iova))
+		*size = r->size - (address - r->iova);
+	return r->virt + (address - r->iova);
+}
+
+/* What holds for any DMA, wherever it goes. */
+static bool may(struct nic *nic, uint64_t iova, size_t size, bool write)
+{
+	if (nic_fault(nic, NIC_FAULT_REMOVED))
+		return false;
+	if (!nic_bus_master(nic))
+		return refuse(nic, NIC_VIOLATION_DMA_NO_MASTER, iova, size, write, "refused");
+	if (!size || size - 1 > UINT64_MAX - iova)
+		return refuse(nic, NIC_VIOLATION_DMA_UNMAPPED, iova, size, write, "no such range");
+	return true;
+}
+
+unsigned nic_dma(struct nic *nic, uint64_t iova, size_t size, bool write, struct iovec spans[NIC_DMA_SPANS])
+{
+	unsigned n = 0;
+	if (!may(nic, iova, size, write))
+		return 0;
+	if (size > NIC_DMA_MAX) {
+		refuse(nic, NIC_VIOLATION_DMA_UNMAPPED, iova, size, write, "longer than any one access");
+		return 0;
 	}
-	return r->virt + (iova - r->iova);
+	/* Each part but the last ends with a page, so there is room for all. */
+	while (size) {
+		size_t part = size;
+		uint8_t *at = reach(nic, iova, &part, write);
+		if (!at)
+			return 0;
+		if (n && (uint8_t *)spans[n - 1].iov_base + spans[n - 1].iov_len == at)
+			spans[n - 1].iov_len += part;
+		else
+			spans[n++] = (struct iovec){at, part};
+		iova += part;
+		size -= part;
+	}
+	return n;
+}
+
+bool nic_dma_read(struct nic *nic, uint64_t iova, void *to, size_t size)
+{
+	struct iovec spans[NIC_DMA_SPANS];
+	unsigned n = nic_dma(nic, iova, size, false, spans);
+	for (unsigned i = 0; i < n; i++)
+		to = mempcpy(to, spans[i].iov_base, spans[i].iov_len);
+	return n;
+}
+
+void *nic_dma_move_window(struct nic *nic, struct nic_dma_window *window, uint64_t iova, size_t size)
+{
+	size_t readable = size, writeable = size;
+	window->size = 0;
+	if (!may(nic, iova, size, true) || !reach(nic, iova, &readable, false))
+		return NULL;
+	window->virt = reach(nic, iova, &writeable, true);
+	if (!window->virt)
+		return NULL;
+	window->start = iova;
+	window->size = readable < writeable ? readable : writeable;
+	return window->virt;
+}
+
+void nic_dma_new_burst(struct nic *nic)
+{
+	if (nic->dma.iommu)
+		vtd_new_burst(nic->dma.iommu);
+}
+
+bool nic_dma_held(const struct nic *nic)
+{
+	return nic->dma.iommu && nic->dma.iommu->state == VTD_UNKNOWN;
 }

@@ -9,7 +9,7 @@
  *	                             rx.c, filter.c              frames to queues and descriptors
  *	                             offload.c segment.c mac.c   what is worked out from and done to frames
  *	                             irq.c, msix.c               EICR/EIMS/EITR -> vectors -> the front end
- *	                             dma.c                       the only door to the client's memory
+ *	                             dma.c, vtd.c                the only door to the client's memory
  *	                             violation.c fault.c         what it refuses, what it can be told to break
  *	wire.h, wire_*.c                                         what the cable is plugged into
  *	control.c main.c                                         the process
@@ -45,6 +45,7 @@
 #define NIC_TSO_MAX      (256u << 10)
 
 struct nic;
+struct vtd;
 struct wire;
 
 /* --- violation.c: what silicon would suffer from ------------------------------------------------- */
@@ -52,6 +53,8 @@ struct wire;
 #define NIC_VIOLATIONS(X)                                                                                   \
 	X(DMA_UNMAPPED, "dma-unmapped",                                                                     \
 		"DMA to an address that the client did not map, or not for this direction")                 \
+	X(DMA_IOMMU, "dma-iommu",                                                                           \
+		"DMA outside the IOMMU's map: an address, or a direction, that it does not allow")          \
 	X(DMA_NO_MASTER, "dma-no-master", "DMA needed while bus mastering is off")                          \
 	X(TAIL_RANGE, "tail-range", "tail at or past the end of the ring")                                  \
 	X(RING_ALIGN, "ring-align",                                                                         \
@@ -144,6 +147,7 @@ struct nic_dma_region {
 struct nic_dma {
 	struct nic_dma_region regions[NIC_DMA_REGIONS];
 	unsigned count, last; /* last: the region that hit most recently */
+	struct vtd *iommu;    /* the guest's, before the regions; NULL: none. The front end's. */
 	struct nic_dma *next; /* all of the process: the SIGBUS handler looks through them */
 	dev_t bar_device;     /* identity of regs_fd: a client must not have us DMA into our registers */
 	ino_t bar_inode;
@@ -163,14 +167,49 @@ int nic_dma_map(struct nic *nic, uint64_t iova, uint64_t size, int fd, uint64_t 
 int nic_dma_unmap(struct nic *nic, uint64_t iova, uint64_t size);
 void nic_dma_unmap_all(struct nic *nic);
 
+#define NIC_DMA_MAX   16384u                   /* bytes of one access: the longest buffer of a descriptor */
+#define NIC_DMA_SPANS (NIC_DMA_MAX / 4096 + 1) /* pages that it may touch */
+
 /*
- * Pointer to size bytes of client memory, or NULL after counting a violation: bus master off, unmapped,
- * wrong direction, or not inside one region: a request that crosses from one region into the next is
- * refused even where their addresses adjoin, as our mappings of them do not. NULL without a violation while
- * the device is removed. write: the device writes. The bytes may change at any time: copy before checking.
- * The pointer is good until control returns to the event loop.
+ * Reach size bytes of client memory for one access: they lie in spans[0 .. returned number), in order. Mostly that
+ * is one; where pages or regions that follow each other lie apart for us, it is more. 0 after counting a
+ * violation: bus master off, unmapped, wrong direction, refused by the IOMMU; it is all or nothing. 0 without a
+ * violation while the device is removed. write: the device writes. The bytes may change at any time: copy before
+ * checking. The pointers are good until control returns to the event loop.
  */
-void *nic_dma(struct nic *nic, uint64_t iova, size_t size, bool write);
+unsigned nic_dma(struct nic *nic, uint64_t iova, size_t size, bool write, struct iovec spans[NIC_DMA_SPANS]);
+/* The same, and copy them. */
+bool nic_dma_read(struct nic *nic, uint64_t iova, void *to, size_t size);
+
+/*
+ * A window onto something longer than one access, a ring: as much of it as lies together, moved when an access
+ * leaves it. All zeroes: onto nothing yet. As short-lived as the pointers above.
+ */
+struct nic_dma_window {
+	uint64_t start; /* I/O address */
+	size_t size;
+	uint8_t *virt;
+};
+void *nic_dma_move_window(struct nic *nic, struct nic_dma_window *window, uint64_t iova, size_t size);
+
+/*
+ * A descriptor at iova, to be read and written: 16 bytes, aligned, so it never crosses a page. rest: bytes from
+ * there to the end of its ring. NULL as from nic_dma().
+ */
+static inline void *nic_dma_descriptor(
+	struct nic *nic, struct nic_dma_window *window, uint64_t iova, size_t rest)
+{
+	if (__builtin_expect(iova - window->start < window->size, 1))
+		return window->virt + (iova - window->start);
+	return nic_dma_move_window(nic, window, iova, rest);
+}
+
+/* Translations from before may no longer be right (see vtd.c): a burst begins, or descriptors were written back. */
+void nic_dma_new_burst(struct nic *nic);
+/* True while no DMA can be done because the state of the IOMMU is not known yet. It is for a moment only. */
+bool nic_dma_held(const struct nic *nic);
+/* For the IOMMU's tables: size bytes at a physical address, in one region, or NULL. */
+const void *nic_dma_physical(struct nic_dma *dma, uint64_t address, size_t size);
 
 /* --- irq.c --------------------------------------------------------------------------------------- */
 
@@ -223,6 +262,7 @@ struct tx_queue {
 	bool saw_rs, saw_plain;
 	bool head_wb; /* head write-back instead of DD (7.2.3.5.2) */
 	uint64_t head_addr;
+	struct nic_dma_window window; /* onto the ring, in one poll */
 	struct tx_context context[2];
 };
 
@@ -304,8 +344,6 @@ uint32_t rss_hash(uint32_t mrqc, const struct rss_table *table, const uint8_t *f
 unsigned multicast_hash(const uint8_t mac[6], unsigned mo);
 /* Ethernet's frame check sequence, stored little-endian. */
 uint32_t crc32_ethernet(const uint8_t *data, size_t size);
-/* SCTP's checksum in pieces: start with ~0, invert at the end, store little-endian. */
-uint32_t crc32c_add(uint32_t crc, const uint8_t *data, size_t size);
 
 /* --- wire ---------------------------------------------------------------------------------------- */
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "vtd.h"
 
 /* The number of a descriptor at the start of text, up to end; -1 with a message. */
 static int parse_fd(const char *text, const char *end)
@@ -26,16 +27,41 @@ static int parse_fd(const char *text, const char *end)
 	return (int)fd;
 }
 
-/* N,qtest=PATH */
+/* A function's place on the bus, BB:DD.F in hexadecimal as lspci has it. */
+static bool parse_requester(const char *text, uint16_t *requester)
+{
+	unsigned bus, device, function;
+	int end = 0;
+	if (sscanf(text, "%2x:%2x.%1x%n", &bus, &device, &function, &end) != 3 || text[end] || device > 31 ||
+		function > 7)
+		return false;
+	*requester = (uint16_t)(bus << 8 | device << 3 | function);
+	return true;
+}
+
+/* N,qtest=PATH[,vtd[=BB:DD.F]] */
 static struct qemu_pci *serve_qemu(const char *where, struct nic *nic, struct ev_loop *loop)
 {
-	const char *end = strchrnul(where, ','), *qtest = ",qtest=";
-	if (strncmp(end, qtest, strlen(qtest)) != 0 || !end[strlen(qtest)]) {
+	const char *end = strchrnul(where, ','), *key = ",qtest=";
+	struct qemu_pci_options options = {.requester = 4 << 3};
+	char path[192];
+	if (strncmp(end, key, strlen(key)) != 0 || !end[strlen(key)]) {
 		softnic_error("qemu:%s: say qemu:N,qtest=PATH with the path of QEMU's -qtest socket", where);
 		return NULL;
 	}
+	snprintf(path, sizeof path, "%s", end + strlen(key));
+	options.qtest = path;
+	char *last = strrchr(path, ',');
+	if (last && strncmp(last, ",vtd", 4) == 0 && (!last[4] || last[4] == '=')) {
+		options.vtd = true;
+		if (last[4] && !parse_requester(last + 5, &options.requester)) {
+			softnic_error("%s: not the NIC's place on the bus, such as 00:04.0", last + 5);
+			return NULL;
+		}
+		*last = '\0';
+	}
 	int fd = parse_fd(where, end);
-	return fd >= 0 ? qemu_pci_adopt(fd, end + strlen(qtest), nic, loop) : NULL;
+	return fd >= 0 ? qemu_pci_adopt(fd, &options, nic, loop) : NULL;
 }
 
 static struct vfio_server *serve_inherited(const char *where, struct nic *nic, struct ev_loop *loop)
@@ -191,4 +217,6 @@ void port_counters(
 	};
 	for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++)
 		line(context, counters[i].name, counters[i].value);
+	if (nic->dma.iommu)
+		line(context, "iommu_walks", nic->dma.iommu->walks);
 }

@@ -15,15 +15,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "qemu_proto.h"
+#include "qtest.h"
 #include "unix_listen.h"
+#include "vtd.h"
 
 #define MESSAGES_A_TURN  64 /* then frames get their turn */
-#define UNANSWERED_MAX   16 /* interrupts that QEMU has not acknowledged; what comes meanwhile is merged */
 #define CONFIG_BAR(n)    (0x10 + 4 * (n))
 #define CONFIG_BAR_FLAGS 0xFu
 #define ALL_ONES         UINT64_MAX
@@ -49,103 +49,86 @@ struct qemu_pci {
 	int in_fds[QEMU_PCI_REGIONS];
 	unsigned in_fd_count;
 
-	/* Interrupts. */
-	struct sockaddr_un qtest;
-	int qtest_fd; /* -1: not connected */
-	struct ev_io qtest_watcher;
+	struct qtest *qtest;
 	uint64_t waiting; /* vectors whose message has not been sent yet */
-	unsigned unanswered;
-	bool amid_line; /* of qtest's answers, only the first letter is looked at */
+
+	/* With an IOMMU; nic->dma.iommu is this. */
+	struct vtd vtd;
+	bool asking;            /* its registers are being read */
+	unsigned era, asked_in; /* eras end with forget_iommu() */
+	bool gsts_read;
+	uint32_t gsts;
 };
 
-/* --- interrupts: QEMU's -qtest socket ------------------------------------------------------------------- */
-
-static void qtest_disconnect(struct qemu_pci *qemu)
-{
-	if (qemu->qtest_fd < 0)
-		return;
-	ev_io_stop(qemu->loop, &qemu->qtest_watcher);
-	close(qemu->qtest_fd);
-	qemu->qtest_fd = -1;
-	qemu->unanswered = 0;
-	qemu->amid_line = false;
-}
-
-static void send_messages(struct qemu_pci *qemu);
-
-static void on_qtest(struct ev_loop *loop, struct ev_io *watcher, int events)
-{
-	(void)loop;
-	(void)events;
-	struct qemu_pci *qemu = watcher->data;
-	char answers[512];
-	ssize_t got = recv(qemu->qtest_fd, answers, sizeof answers, MSG_DONTWAIT);
-	if (got < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (got <= 0) {
-		qtest_disconnect(qemu);
-		return;
-	}
-	for (ssize_t i = 0; i < got; i++) {
-		if (!qemu->amid_line && answers[i] != 'O') /* "OK"; else "FAIL ...", "ERR ..." */
-			softnic_error("%s: QEMU does not take an interrupt", qemu->name);
-		qemu->amid_line = answers[i] != '\n';
-		if (!qemu->amid_line && qemu->unanswered)
-			qemu->unanswered--;
-	}
-	send_messages(qemu);
-}
-
-static bool qtest_connect(struct qemu_pci *qemu)
-{
-	if (qemu->qtest_fd >= 0)
-		return true;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (const struct sockaddr *)&qemu->qtest, sizeof qemu->qtest) < 0) {
-		softnic_error(
-			"%s: interrupts are lost: %s: %s: start QEMU with -qtest unix:%s,server=on,wait=off",
-			qemu->name, qemu->qtest.sun_path, strerror(errno), qemu->qtest.sun_path);
-		if (fd >= 0)
-			close(fd);
-		return false;
-	}
-	qemu->qtest_fd = fd;
-	ev_io_init(&qemu->qtest_watcher, on_qtest, fd, EV_READ);
-	qemu->qtest_watcher.data = qemu;
-	ev_io_start(qemu->loop, &qemu->qtest_watcher);
-	return true;
-}
+/* --- interrupts ----------------------------------------------------------------------------------------- */
 
 /*
  * A message is a 32-bit write to memory; what the guest has in the table now is what counts (PCI 3.0,
- * 6.8.2.3).
+ * 6.8.2.3). What comes while QEMU has not acknowledged many is merged.
  */
-static void send_messages(struct qemu_pci *qemu)
+static void send_messages(void *context)
 {
-	for (; qemu->waiting && qemu->unanswered < UNANSWERED_MAX; qemu->waiting &= qemu->waiting - 1) {
+	struct qemu_pci *qemu = context;
+	for (; qemu->waiting; qemu->waiting &= qemu->waiting - 1) {
 		const struct nic_msix_entry *entry = &qemu->nic->msix[__builtin_ctzll(qemu->waiting)];
-		char line[64];
-		int size = snprintf(line, sizeof line, "writel 0x%" PRIx64 " 0x%" PRIx32 "\n",
-			(uint64_t)entry->address_high << 32 | entry->address_low, entry->data);
-		/* So few fit into any socket: if not, the other end is no QEMU. */
-		if (send(qemu->qtest_fd, line, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL) != size) {
-			softnic_error("%s: interrupts are lost: %s: %s", qemu->name, qemu->qtest.sun_path,
-				strerror(errno));
-			qtest_disconnect(qemu);
-			qemu->waiting = 0;
+		enum qtest_result result = qtest_write32(
+			qemu->qtest, (uint64_t)entry->address_high << 32 | entry->address_low, entry->data);
+		if (result == QTEST_NO_ROOM)
 			return;
-		}
-		qemu->unanswered++;
+		if (result == QTEST_LOST)
+			qemu->waiting = 0;
 	}
 }
 
 static void raise_vector(void *context, unsigned vector)
 {
 	struct qemu_pci *qemu = context;
-	if (!qtest_connect(qemu))
-		return;
 	qemu->waiting |= UINT64_C(1) << vector;
 	send_messages(qemu);
+}
+
+/* --- the guest's IOMMU ---------------------------------------------------------------------------------- */
+
+static void read_iommu(void *context);
+
+static void on_gsts(void *context, bool ok, uint64_t value)
+{
+	struct qemu_pci *qemu = context;
+	qemu->gsts_read = ok;
+	qemu->gsts = (uint32_t)value;
+}
+
+/* The second of the two answers. One to a question from before a reset says nothing: ask again. */
+static void on_rtaddr(void *context, bool ok, uint64_t value)
+{
+	struct qemu_pci *qemu = context;
+	qemu->asking = false;
+	if (qemu->asked_in != qemu->era)
+		read_iommu(qemu);
+	else if (ok && qemu->gsts_read)
+		vtd_registers(&qemu->vtd, qemu->gsts, value);
+	else
+		softnic_error("%s: the IOMMU's registers cannot be read: is there -device intel-iommu?",
+			qemu->name);
+}
+
+static void read_iommu(void *context)
+{
+	struct qemu_pci *qemu = context;
+	if (qemu->asking)
+		return;
+	qemu->asked_in = qemu->era;
+	qemu->gsts_read = false;
+	if (qtest_read(qemu->qtest, VTD_GSTS, 4, on_gsts, qemu) == QTEST_SENT)
+		qemu->asking = qtest_read(qemu->qtest, VTD_RTADDR, 8, on_rtaddr, qemu) == QTEST_SENT;
+}
+
+/* What was known of the IOMMU is from before a reset, or from before the guest turned to this function. */
+static void forget_iommu(void *context)
+{
+	struct qemu_pci *qemu = context;
+	qemu->era++;
+	vtd_forget(&qemu->vtd);
 }
 
 /* --- what each message does: the value of the answer ---------------------------------------------------- */
@@ -159,7 +142,12 @@ static uint64_t config_read(struct qemu_pci *qemu)
 static uint64_t config_write(struct qemu_pci *qemu)
 {
 	const struct qemu_pci_config *config = &qemu->in.config;
+	bool master = nic_bus_master(qemu->nic);
 	nic_config_write(qemu->nic, config->address, (unsigned)config->size, config->value);
+	if (qemu->nic->dma.iommu && !master && nic_bus_master(qemu->nic)) {
+		forget_iommu(qemu);
+		read_iommu(qemu);
+	}
 	return 0;
 }
 
@@ -265,7 +253,9 @@ static void disconnect(struct qemu_pci *qemu)
 	close_received_fds(qemu);
 	qemu->nic->frontend = (struct nic_frontend){0};
 	nic_client_gone(qemu->nic);
-	qtest_disconnect(qemu);
+	qemu->nic->dma.iommu = NULL;
+	qtest_free(qemu->qtest);
+	qemu->qtest = NULL;
 	close(qemu->fd);
 	qemu->fd = -1;
 }
@@ -403,7 +393,8 @@ static void on_socket(struct ev_loop *loop, struct ev_io *watcher, int events)
 	}
 }
 
-struct qemu_pci *qemu_pci_adopt(int fd, const char *qtest, struct nic *nic, struct ev_loop *loop)
+struct qemu_pci *qemu_pci_adopt(
+	int fd, const struct qemu_pci_options *options, struct nic *nic, struct ev_loop *loop)
 {
 	if (!unix_stream(fd))
 		return NULL;
@@ -412,26 +403,30 @@ struct qemu_pci *qemu_pci_adopt(int fd, const char *qtest, struct nic *nic, stru
 		softnic_error("port %u: out of memory", nic->port);
 		return NULL;
 	}
-	if (strlen(qtest) >= sizeof qemu->qtest.sun_path) {
-		softnic_error("%s: a socket's path has 1 to %zu characters", qtest,
-			sizeof qemu->qtest.sun_path - 1);
+	snprintf(qemu->name, sizeof qemu->name, "port %u", nic->port);
+	qemu->qtest = qtest_new(options->qtest, qemu->name, loop, send_messages, qemu);
+	if (!qemu->qtest) {
 		free(qemu);
 		return NULL;
 	}
 	qemu->nic = nic;
 	qemu->loop = loop;
 	qemu->fd = fd;
-	qemu->qtest_fd = -1;
-	qemu->qtest.sun_family = AF_UNIX;
-	strcpy(qemu->qtest.sun_path, qtest);
-	snprintf(qemu->name, sizeof qemu->name, "port %u", nic->port);
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 
 	/* The proxy sizes each BAR as one of 32 bits. */
 	nic->bar32 = true;
 	nic_reset_function(nic);
-	nic->frontend.raise = raise_vector;
-	nic->frontend.context = qemu;
+	nic->frontend = (struct nic_frontend){.raise = raise_vector, .context = qemu};
+	if (options->vtd) {
+		qemu->vtd = (struct vtd){
+			.requester = options->requester,
+			.refresh = read_iommu,
+			.context = qemu,
+		};
+		nic->dma.iommu = &qemu->vtd;
+		nic->frontend.was_reset = forget_iommu;
+	}
 	/*
 	 * Nothing is mapped here, but the checks of order hang on it: rings changed, tails moved at a wrong
 	 * time.

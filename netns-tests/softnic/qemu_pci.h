@@ -14,12 +14,22 @@
 
 struct qemu_pci;
 
+struct qemu_pci_options {
+	const char *qtest; /* the path of QEMU's -qtest socket, connected to when it is first needed */
+	/*
+	 * DMA goes through the guest's Intel IOMMU (vtd.h), as that of the other devices on the bus does. requester:
+	 * the NIC's bus << 8 | device << 3 | function, which the protocol does not tell.
+	 */
+	bool vtd;
+	uint16_t requester;
+};
+
 /*
  * Serve nic on fd, a connected AF_UNIX stream socket whose other end QEMU gets as x-pci-proxy-dev,fd= (owned
- * from here on, unless this fails). qtest: the path of QEMU's -qtest socket; it is connected to when the
- * first interrupt is raised, as QEMU makes it only after the device. NULL with a message on stderr.
+ * from here on, unless this fails). NULL with a message on stderr.
  */
-struct qemu_pci *qemu_pci_adopt(int fd, const char *qtest, struct nic *nic, struct ev_loop *loop);
+struct qemu_pci *qemu_pci_adopt(
+	int fd, const struct qemu_pci_options *options, struct nic *nic, struct ev_loop *loop);
 void qemu_pci_free(struct qemu_pci *qemu);
 
 bool qemu_pci_hung_up(const struct qemu_pci *qemu);

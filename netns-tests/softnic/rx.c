@@ -5,9 +5,9 @@
  *	                     as it needs, or of none
  *	nic_receive_flush()  write those descriptors back, in order; interrupts, head registers, statistics
  *
- * What happens between the first frame and the flush is a burst. Rings are translated once a burst, and no
- * message is served inside one; to be safe, unmapping memory ends it. A descriptor is copied when its turn
- * comes, and only the copy is believed. Nothing on this path can come back into it.
+ * What happens between the first frame and the flush is a burst. No message is served inside one; to be safe,
+ * unmapping memory ends it, so that a descriptor's place is known from its copying to its write-back. It is
+ * copied when its turn comes, and only the copy is believed. Nothing on this path can come back into it.
  *
  * Silicon's packet buffer, in which frames wait for descriptors, is the wires' affair (wire.h). What arrives
  * here and finds no descriptors is dropped at once: counted in QPRDC if the queue has DROP_EN, else in MPC, as
@@ -25,7 +25,7 @@
 
 struct rx_pending {
 	unsigned queue;
-	uint32_t index;
+	union ixgbe_rx_desc *at; /* in client memory */
 	union ixgbe_rx_desc desc;
 };
 
@@ -45,9 +45,9 @@ struct nic_rx_state {
 	struct rx_counters counters;
 	unsigned pendings;
 	struct rx_pending pending[RX_BATCH];
-	union ixgbe_rx_desc *ring[NIC_QUEUES]; /* translations of this burst */
-	uint64_t translated[NIC_QUEUES / 64];  /* queues that have one */
-	uint64_t interrupt[NIC_QUEUES / 64];   /* queues that got frames */
+	struct nic_dma_window window[NIC_QUEUES]; /* onto the rings, in this burst */
+	uint64_t touched[NIC_QUEUES / 64];        /* queues that have one */
+	uint64_t interrupt[NIC_QUEUES / 64];      /* queues that got frames */
 	uint8_t padded[ETHER_MIN];
 };
 
@@ -206,22 +206,6 @@ void nic_rx_queue_update(struct nic *nic, unsigned n)
 
 /* --- write-back ----------------------------------------------------------------------------------------------- */
 
-/* The ring for this burst; NULL halts the queue, for no later access could fare better. */
-static union ixgbe_rx_desc *ring_of(struct nic *nic, unsigned n)
-{
-	struct nic_rx_state *rx = nic->rx_state;
-	struct rx_queue *q = &nic->rxq[n];
-	size_t size = (size_t)q->count * sizeof(union ixgbe_rx_desc);
-
-	if (likely(rx->ring[n] != NULL))
-		return rx->ring[n];
-	rx->translated[n / 64] |= 1ull << n % 64;
-	if (nic_dma(nic, q->base, size, false))
-		rx->ring[n] = nic_dma(nic, q->base, size, true);
-	q->halted = rx->ring[n] == NULL;
-	return rx->ring[n];
-}
-
 static void desc_load(const union ixgbe_rx_desc *from, union ixgbe_rx_desc *to)
 {
 	to->read.packet_addr = __atomic_load_n(&from->read.packet_addr, __ATOMIC_RELAXED);
@@ -242,11 +226,12 @@ static void write_back(struct nic *nic)
 	for (unsigned i = 0; i < rx->pendings; i++) {
 		const struct rx_pending *pending = &rx->pending[i];
 
-		desc_store(rx->ring[pending->queue] + pending->index, &pending->desc);
+		desc_store(pending->at, &pending->desc);
 		if (i + 1 == rx->pendings || rx->pending[i + 1].queue != pending->queue)
 			nic_reg_set(nic, RDH(pending->queue), nic->rxq[pending->queue].head);
 	}
 	rx->pendings = 0;
+	nic_dma_new_burst(nic); /* the client may now do with their buffers what it likes */
 }
 
 static void flush_counters(struct nic *nic)
@@ -308,11 +293,11 @@ void nic_receive_flush(struct nic *nic)
 	memset(&rx->counters, 0, sizeof(rx->counters));
 	rx->in_burst = false;
 	for (unsigned i = 0; i < NIC_QUEUES / 64; i++) {
-		for (uint64_t set = rx->translated[i]; set; set &= set - 1)
-			rx->ring[i * 64 + (unsigned)__builtin_ctzll(set)] = NULL;
+		for (uint64_t set = rx->touched[i]; set; set &= set - 1)
+			rx->window[i * 64 + (unsigned)__builtin_ctzll(set)].size = 0;
 		for (uint64_t set = rx->interrupt[i]; set; set &= set - 1)
 			nic_irq_rx(nic, i * 64 + (unsigned)__builtin_ctzll(set));
-		rx->translated[i] = rx->interrupt[i] = 0;
+		rx->touched[i] = rx->interrupt[i] = 0;
 	}
 	if (unlikely(missed))
 		nic_irq_cause(nic, EICR_RX_MISS);
@@ -333,6 +318,37 @@ static uint32_t available(struct nic *nic, unsigned n)
 		return 0;
 	}
 	return tail >= q->head ? tail - q->head : tail + q->count - q->head;
+}
+
+/*
+ * Copy the next count descriptors, which are there, to the end of those that are pending. One that DMA cannot
+ * reach halts the queue, for no later access could fare better.
+ */
+static bool take(struct nic *nic, unsigned n, uint32_t count)
+{
+	const size_t size = sizeof(union ixgbe_rx_desc);
+	struct nic_rx_state *rx = nic->rx_state;
+	struct rx_queue *q = &nic->rxq[n];
+	uint32_t index = q->head;
+
+	if (rx->pendings + count > RX_BATCH)
+		write_back(nic);
+	rx->touched[n / 64] |= 1ull << n % 64;
+	for (uint32_t i = 0; i < count; i++) {
+		struct rx_pending *pending = &rx->pending[rx->pendings + i];
+
+		pending->queue = n;
+		pending->at = nic_dma_descriptor(
+			nic, &rx->window[n], q->base + index * size, (q->count - index) * size);
+		if (unlikely(!pending->at)) {
+			q->halted = true;
+			return false;
+		}
+		desc_load(pending->at, &pending->desc);
+		index = index + 1 == q->count ? 0 : index + 1;
+	}
+	q->head = index;
+	return true;
 }
 
 /* What a frame's descriptors say of it, beside lengths. */
@@ -420,43 +436,43 @@ static void complete(const struct rx_queue *q, const struct rx_report *report, u
 	}
 }
 
-/* Write the frame into count descriptors, which are there. A buffer that DMA cannot reach makes it a bad frame. */
-static void fill(struct nic *nic, unsigned n, union ixgbe_rx_desc *ring, uint32_t count,
-	struct rx_source *source, const struct rx_report *report)
+/* Write the next size bytes of the frame to client memory. If DMA cannot reach it they are passed over. */
+static bool store(struct nic *nic, uint64_t iova, struct rx_source *source, size_t size)
+{
+	struct iovec spans[NIC_DMA_SPANS];
+	unsigned n = nic_dma(nic, iova, size, true, spans);
+
+	for (unsigned i = 0; i < n; i++)
+		source_read(source, spans[i].iov_base, spans[i].iov_len);
+	if (unlikely(n == 0))
+		source_read(source, NULL, size);
+	return n > 0;
+}
+
+/* Write the frame into the count descriptors taken. A buffer that DMA cannot reach makes it a bad frame. */
+static void fill(
+	struct nic *nic, unsigned n, uint32_t count, struct rx_source *source, const struct rx_report *report)
 {
 	struct nic_rx_state *rx = nic->rx_state;
-	struct rx_queue *q = &nic->rxq[n];
+	const struct rx_queue *q = &nic->rxq[n];
 	size_t left = source->size - report->header;
 	bool reached = true;
 
-	if (rx->pendings + count > RX_BATCH)
-		write_back(nic);
 	for (uint32_t i = 0; i < count; i++) {
-		struct rx_pending *pending = &rx->pending[rx->pendings++];
+		union ixgbe_rx_desc *desc = &rx->pending[rx->pendings++].desc;
 		size_t size = left < q->buffer_size ? left : q->buffer_size;
 		uint32_t length = (uint32_t)size, status = RXD_STAT_DD;
-		uint8_t *to;
 
-		pending->queue = n;
-		pending->index = q->head;
-		desc_load(&ring[q->head], &pending->desc);
-		if (i == 0 && report->header > 0) {
-			to = nic_dma(nic, pending->desc.read.header_addr & ~1ull, report->header, true);
-			source_read(source, to, report->header);
-			reached &= to != NULL;
-		}
-		if (size > 0) {
-			to = nic_dma(nic, pending->desc.read.packet_addr, size, true);
-			source_read(source, to, size);
-			reached &= to != NULL;
-		}
+		if (i == 0 && report->header > 0)
+			reached &= store(nic, desc->read.header_addr & ~1ull, source, report->header);
+		if (size > 0)
+			reached &= store(nic, desc->read.packet_addr, source, size);
 		if (i + 1 == count) {
 			status |= report->status | (reached ? 0 : RXD_ERR_RXE);
 			apply_faults(nic, q, &status, &length);
 		}
-		complete(q, report, status, length, &pending->desc);
+		complete(q, report, status, length, desc);
 		left -= size;
-		q->head = q->head + 1 == q->count ? 0 : q->head + 1;
 	}
 	rx->interrupt[n / 64] |= 1ull << n % 64;
 }
@@ -496,16 +512,15 @@ static void deliver(struct nic *nic, const uint8_t *frame, size_t size, enum rx_
 	if (q->desc_type > SRRCTL_DESCTYPE_ADV_ONEBUF)
 		split(nic, q, &info, strip, source.size, &report);
 
-	union ixgbe_rx_desc *ring = NULL;
 	uint32_t need = 0;
+	bool taken = false;
 
 	if (q->enabled && !q->halted && !fault_strikes(nic, NIC_FAULT_RX_HANG)) {
 		need = (uint32_t)((source.size - report.header + q->buffer_size - 1) / q->buffer_size);
 		need += need == 0;
-		if (need <= available(nic, n))
-			ring = ring_of(nic, n);
+		taken = need <= available(nic, n) && take(nic, n, need);
 	}
-	if (unlikely(ring == NULL)) {
+	if (unlikely(!taken)) {
 		nic->stats.rx_missed++;
 		if (q->drop_en || !q->enabled)
 			c->queue_dropped[unit]++;
@@ -515,7 +530,7 @@ static void deliver(struct nic *nic, const uint8_t *frame, size_t size, enum rx_
 	}
 	size_t octets = size + (rx->config.crc_strip ? 0 : ETHER_CRC);
 
-	fill(nic, n, ring, need, &source, &report);
+	fill(nic, n, need, &source, &report);
 	nic->stats.rx_delivered++;
 	c->delivered++;
 	c->delivered_octets += octets;
@@ -530,10 +545,11 @@ static void receive(struct nic *nic, const uint8_t *frame, size_t size, bool loo
 
 	if (!rx->in_burst) {
 		rx_config_update(nic, &rx->config);
+		nic_dma_new_burst(nic);
 		rx->in_burst = true;
 	}
 	bool listening = rx->config.enabled && (nic->link.up || loopback) &&
-			 rx->config.loopback == loopback && !nic_asleep(nic);
+			 rx->config.loopback == loopback && !nic_asleep(nic) && !nic_dma_held(nic);
 
 	if (unlikely(!listening)) {
 		nic->stats.rx_missed++;

@@ -147,6 +147,17 @@ static inline uint32_t next_index(const struct tx_queue *q, uint32_t i)
 	return i + 1 == q->count ? 0 : i + 1;
 }
 
+/* Where descriptor i lies, for this poll. NULL halts the queue, for no later access could fare better. */
+static inline union ixgbe_tx_desc *descriptor(struct nic *nic, struct tx_queue *q, uint32_t i)
+{
+	const size_t size = sizeof(union ixgbe_tx_desc);
+	void *at = nic_dma_descriptor(nic, &q->window, q->base + i * size, (q->count - i) * size);
+
+	if (unlikely(!at))
+		q->halted = true;
+	return at;
+}
+
 static union ixgbe_tx_desc desc_load(const union ixgbe_tx_desc *from)
 {
 	union ixgbe_tx_desc desc;
@@ -209,13 +220,16 @@ enum fetched { FETCHED_NOTHING, FETCHED_PARTIAL, FETCHED_PACKET };
  * Take the next packet off the ring: q->head then is behind it. Context descriptors on the way are latched. A
  * packet that is refused is taken before its end is there: the end may never come.
  */
-static enum fetched fetch(
-	struct tx_queue *q, const union ixgbe_tx_desc *ring, uint32_t tail, struct tx_packet *packet)
+static enum fetched fetch(struct nic *nic, struct tx_queue *q, uint32_t tail, struct tx_packet *packet)
 {
 	packet->pieces = packet->descriptors = packet->size = 0;
 	packet->refused = packet->rs = false;
 	for (uint32_t i = q->head; i != tail;) {
-		union ixgbe_tx_desc desc = desc_load(&ring[i]);
+		const union ixgbe_tx_desc *at = descriptor(nic, q, i);
+
+		if (unlikely(!at))
+			return FETCHED_NOTHING;
+		union ixgbe_tx_desc desc = desc_load(at);
 		uint32_t cmd = desc.read.cmd_type_len;
 
 		i = next_index(q, i);
@@ -244,12 +258,16 @@ static enum fetched fetch(
 }
 
 /* Pass over what is left of a refused packet. */
-static void skip_refused(struct tx_queue *q, const union ixgbe_tx_desc *ring, uint32_t tail)
+static void skip_refused(struct nic *nic, struct tx_queue *q, uint32_t tail)
 {
 	while (q->dropping && q->head != tail) {
-		union ixgbe_tx_desc desc = desc_load(&ring[q->head]);
+		const union ixgbe_tx_desc *at = descriptor(nic, q, q->head);
 
-		q->dropping = is_context(desc.read.cmd_type_len) || !(desc.read.cmd_type_len & TXD_CMD_EOP);
+		if (unlikely(!at))
+			return;
+		uint32_t cmd = desc_load(at).read.cmd_type_len;
+
+		q->dropping = is_context(cmd) || !(cmd & TXD_CMD_EOP);
 		q->head = next_index(q, q->head);
 	}
 }
@@ -284,7 +302,7 @@ static void desc_done(union ixgbe_tx_desc *desc, uint32_t cmd_type_len)
  * Complete what lies between the last write-back and the head. The command words are read once more to see
  * which descriptors asked for it: a client that has changed them meanwhile only confuses itself.
  */
-static void write_back(struct nic *nic, unsigned n, struct tx_queue *q, union ixgbe_tx_desc *ring)
+static void write_back(struct nic *nic, unsigned n, struct tx_queue *q)
 {
 	bool report = false;
 
@@ -292,20 +310,24 @@ static void write_back(struct nic *nic, unsigned n, struct tx_queue *q, union ix
 	if (fault_strikes(nic, NIC_FAULT_TX_STALL))
 		return;
 	for (uint32_t i = q->written; i != q->head; i = next_index(q, i)) {
-		uint32_t cmd = __atomic_load_n(&ring[i].read.cmd_type_len, __ATOMIC_RELAXED);
+		union ixgbe_tx_desc *at = descriptor(nic, q, i);
+
+		if (unlikely(!at))
+			return;
+		uint32_t cmd = __atomic_load_n(&at->read.cmd_type_len, __ATOMIC_RELAXED);
 
 		if (is_context(cmd) || !((cmd & TXD_CMD_RS) || q->wthresh) || (cmd & TXD_LENGTH) == 0)
 			continue;
 		report = true;
 		if (!q->head_wb)
-			desc_done(&ring[i], cmd);
+			desc_done(at, cmd);
 	}
 	q->written = q->head;
 	if (report && q->head_wb) {
-		uint32_t *head = nic_dma(nic, q->head_addr, sizeof(*head), true);
+		struct iovec head[NIC_DMA_SPANS]; /* aligned, so it is in one */
 
-		if (head)
-			__atomic_store_n(head, q->head, __ATOMIC_RELEASE);
+		if (nic_dma(nic, q->head_addr, sizeof(q->head), true, head))
+			__atomic_store_n((uint32_t *)head[0].iov_base, q->head, __ATOMIC_RELEASE);
 	}
 	if (report)
 		nic_irq_tx(nic, n);
@@ -335,7 +357,8 @@ static bool wire_busy(const struct nic *nic)
 
 static bool engine_runs(const struct nic *nic)
 {
-	return (nic_reg(nic, DMATXCTL) & DMATXCTL_TE) && !nic->fault[NIC_FAULT_TX_HANG] && !nic_asleep(nic);
+	return (nic_reg(nic, DMATXCTL) & DMATXCTL_TE) && !nic->fault[NIC_FAULT_TX_HANG] && !nic_asleep(nic) &&
+	       !nic_dma_held(nic);
 }
 
 bool nic_tx_work(const struct nic *nic)
@@ -382,8 +405,6 @@ static void partial(struct nic *nic, unsigned n, struct tx_queue *q, uint32_t ta
 static unsigned queue_poll(struct nic *nic, unsigned n, unsigned budget)
 {
 	struct tx_queue *q = &nic->txq[n];
-	size_t size = (size_t)q->count * sizeof(union ixgbe_tx_desc);
-	union ixgbe_tx_desc *ring = NULL;
 	struct tx_packet packet;
 	unsigned done = 0;
 
@@ -393,15 +414,11 @@ static unsigned queue_poll(struct nic *nic, unsigned n, unsigned budget)
 
 	if (tail == NO_TAIL)
 		tail = q->head;
-	if (nic_dma(nic, q->base, size, false))
-		ring = nic_dma(nic, q->base, size, true);
-	if (unlikely(!ring)) {
-		q->halted = true;
-		return 0;
-	}
-	skip_refused(q, ring, tail);
+	nic_dma_new_burst(nic);
+	q->window.size = 0;
+	skip_refused(nic, q, tail);
 	while (done < budget && !wire_busy(nic)) {
-		enum fetched fetched = fetch(q, ring, tail, &packet);
+		enum fetched fetched = fetch(nic, q, tail, &packet);
 
 		if (fetched == FETCHED_PARTIAL)
 			partial(nic, n, q, tail);
@@ -412,9 +429,9 @@ static unsigned queue_poll(struct nic *nic, unsigned n, unsigned budget)
 		unsigned frames = tx_send_packet(nic, n, q, &packet);
 
 		done += frames + (frames == 0);
-		skip_refused(q, ring, tail);
+		skip_refused(nic, q, tail);
 	}
-	write_back(nic, n, q, ring);
+	write_back(nic, n, q);
 	return done;
 }
 

@@ -33,11 +33,9 @@ static bool cursor_read(struct nic *nic, struct tx_cursor *cursor, uint8_t *to, 
 			return false;
 		uint32_t left = packet->piece[cursor->piece].size - cursor->offset;
 		uint32_t n = left < size ? left : size;
-		const void *from = nic_dma(nic, packet->piece[cursor->piece].iova + cursor->offset, n, false);
 
-		if (!from)
+		if (!nic_dma_read(nic, packet->piece[cursor->piece].iova + cursor->offset, to, n))
 			return false;
-		memcpy(to, from, n);
 		to += n;
 		size -= n;
 		cursor->offset += n;
@@ -224,14 +222,16 @@ static uint32_t send_frame(
 	uint8_t *frame = tx->frame + VLAN_TAG;
 	uint32_t size = packet->size;
 
-	/* Nothing to do to it: the wire copies it from where it is. */
+	/* Nothing to do to it: the wire copies it from where it is, if it is there in one piece. */
 	if (!changes && packet->pieces == 1 && size >= ETHER_MIN && request->fcs && tx->crc &&
 		!tx->loopback) {
-		const uint8_t *data = nic_dma(nic, packet->piece[0].iova, size, false);
+		struct iovec data[NIC_DMA_SPANS];
+		unsigned spans = nic_dma(nic, packet->piece[0].iova, size, false, data);
 
-		if (data)
-			emit(nic, n, data, size);
-		return data != NULL;
+		if (spans == 1)
+			emit(nic, n, data[0].iov_base, size);
+		if (spans <= 1)
+			return spans;
 	}
 	if (!cursor_read(nic, &cursor, frame, size))
 		return 0;

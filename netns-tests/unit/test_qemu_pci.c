@@ -2,6 +2,7 @@
  * The software NIC's front end for QEMU's remote PCI protocol, spoken to by a test in QEMU's place: what it
  * answers, where its interrupts go, and that nothing a peer sends can do more than end the connection.
  */
+#include "dma_at.h"
 #include "nic_rig.h"
 
 #include <dirent.h>
@@ -62,7 +63,9 @@ static int setup(void **state)
 	b->loop = ev_loop_new(EVFLAG_AUTO);
 	b->nic = nic_create(0, "bench", mac);
 	assert_non_null(b->nic);
-	b->qemu = qemu_pci_adopt(pair[0], b->qtest, b->nic, b->loop);
+	const struct qemu_pci_options options = {.qtest = b->qtest};
+
+	b->qemu = qemu_pci_adopt(pair[0], &options, b->nic, b->loop);
 	assert_non_null(b->qemu);
 	b->fd = pair[1];
 	b->fds_before = open_fds();
@@ -263,11 +266,11 @@ static void each_memory_map_replaces_the_one_before(void **state)
 		sync_sysmem(b, &map, 2);
 	assert_false(has_answer(b));
 	assert_int_equal(b->nic->dma.count, 2);
-	assert_non_null(nic_dma(b->nic, 0x17FFF0, 16, true));
+	assert_non_null(dma_at(b->nic, 0x17FFF0, 16, true));
 	map.address[0] = 0x40000000;
 	sync_sysmem(b, &map, 1);
 	assert_int_equal(b->nic->dma.count, 1);
-	assert_non_null(nic_dma(b->nic, 0x40000000, 16, true));
+	assert_non_null(dma_at(b->nic, 0x40000000, 16, true));
 	sync_sysmem(b, &map, 0);
 	assert_int_equal(b->nic->dma.count, 0);
 	assert_int_equal(open_fds(), b->fds_before);

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "dma_at.h"
 #include "nic_fixture.h"
 
 #define PAGE 4096u
@@ -39,10 +40,10 @@ static void test_an_access_reaches_the_bytes_of_the_file_at_the_offset(void **st
 	int fd = memory(4 * PAGE);
 	assert_int_equal(pwrite(fd, "here", 4, 2 * PAGE + 10), 4);
 	assert_int_equal(nic_dma_map(nic, IOVA, PAGE, dup(fd), 2 * PAGE, true, true), 0);
-	char *p = nic_dma(nic, IOVA + 10, 4, false);
+	char *p = dma_at(nic, IOVA + 10, 4, false);
 	assert_non_null(p);
 	assert_memory_equal(p, "here", 4);
-	memcpy(nic_dma(nic, IOVA + PAGE - 2, 2, true), "!!", 2);
+	memcpy(dma_at(nic, IOVA + PAGE - 2, 2, true), "!!", 2);
 	char end[2];
 	assert_int_equal(pread(fd, end, 2, 3 * PAGE - 2), 2);
 	assert_memory_equal(end, "!!", 2);
@@ -69,21 +70,61 @@ static void test_an_access_outside_of_a_region_is_refused_and_counted(void **sta
 		{0, 16},
 	};
 	for (size_t i = 0; i < sizeof outside / sizeof *outside; i++) {
-		assert_null(nic_dma(nic, outside[i].iova, outside[i].size, false));
+		assert_null(dma_at(nic, outside[i].iova, outside[i].size, false));
 		assert_int_equal(nic->violation[NIC_VIOLATION_DMA_UNMAPPED], i + 1);
 	}
-	assert_non_null(nic_dma(nic, IOVA, 2 * PAGE, true));
+	assert_non_null(dma_at(nic, IOVA, 2 * PAGE, true));
 }
 
-static void test_a_request_over_two_regions_is_refused(void **state)
+static void test_a_request_over_two_regions_comes_in_two_parts(void **state)
 {
 	struct nic *nic = master_on(state);
+	static const char text[] = "0123456789abcdef";
+	struct iovec spans[NIC_DMA_SPANS];
+	char bytes[16];
+	assert_int_equal(map(nic, IOVA, PAGE), 0);
+	assert_int_equal(map(nic, IOVA + 4 * PAGE, PAGE), 0); /* lies between them for us */
+	assert_int_equal(map(nic, IOVA + PAGE, PAGE), 0);
+	unsigned n = nic_dma(nic, IOVA + PAGE - 10, 16, true, spans);
+	assert_in_range(n, 1, 2);
+	for (unsigned i = 0, at = 0; i < n; at += (unsigned)spans[i++].iov_len)
+		memcpy(spans[i].iov_base, &text[at], spans[i].iov_len);
+	assert_memory_equal(dma_at(nic, IOVA + PAGE - 10, 10, false), "0123456789", 10);
+	assert_memory_equal(dma_at(nic, IOVA + PAGE, 6, false), "abcdef", 6);
+	assert_true(nic_dma_read(nic, IOVA + PAGE - 10, bytes, 16));
+	assert_memory_equal(bytes, text, 16);
+	assert_int_equal(nic_violations(nic), 0);
+	/* All or nothing. */
+	assert_int_equal(nic_dma(nic, IOVA + PAGE - 8, PAGE + 16, true, spans), 0);
+	assert_int_equal(nic->violation[NIC_VIOLATION_DMA_UNMAPPED], 1);
+}
+
+static void test_a_window_moves_along_what_it_looks_at(void **state)
+{
+	struct nic *nic = master_on(state);
+	struct nic_dma_window window = {0};
 	assert_int_equal(map(nic, IOVA, PAGE), 0);
 	assert_int_equal(map(nic, IOVA + PAGE, PAGE), 0);
-	assert_null(nic_dma(nic, IOVA + PAGE - 8, 16, false));
-	assert_non_null(nic_dma(nic, IOVA + PAGE - 8, 8, false));
-	assert_non_null(nic_dma(nic, IOVA + PAGE, 8, false));
-	assert_int_equal(nic->violation[NIC_VIOLATION_DMA_UNMAPPED], 1);
+	for (unsigned i = 0; i < 2 * PAGE / 16; i++)
+		memset(nic_dma_descriptor(nic, &window, IOVA + 16 * i, 2 * PAGE - 16 * i), (int)(i % 251),
+			16);
+	for (unsigned i = 0; i < 2 * PAGE / 16; i++)
+		assert_int_equal(*(uint8_t *)dma_at(nic, IOVA + 16 * i + 15, 1, false), i % 251);
+	assert_int_equal(nic_violations(nic), 0);
+	assert_null(nic_dma_descriptor(nic, &window, IOVA + 2 * PAGE, 16));
+	assert_null(nic_dma_descriptor(nic, &window, IOVA + 2 * PAGE, 16));
+	assert_int_equal(nic->violation[NIC_VIOLATION_DMA_UNMAPPED], 2);
+}
+
+static void test_a_window_needs_both_directions(void **state)
+{
+	struct nic *nic = master_on(state);
+	struct nic_dma_window window = {0};
+	assert_int_equal(nic_dma_map(nic, IOVA, PAGE, memory(PAGE), 0, true, false), 0);
+	assert_int_equal(nic_dma_map(nic, IOVA + PAGE, PAGE, memory(PAGE), 0, false, true), 0);
+	assert_null(nic_dma_descriptor(nic, &window, IOVA, 16));
+	assert_null(nic_dma_descriptor(nic, &window, IOVA + PAGE, 16));
+	assert_int_equal(nic->violation[NIC_VIOLATION_DMA_UNMAPPED], 2);
 }
 
 static void test_the_direction_of_a_region_is_respected(void **state)
@@ -91,10 +132,10 @@ static void test_the_direction_of_a_region_is_respected(void **state)
 	struct nic *nic = master_on(state);
 	assert_int_equal(nic_dma_map(nic, IOVA, PAGE, memory(PAGE), 0, true, false), 0);
 	assert_int_equal(nic_dma_map(nic, IOVA + PAGE, PAGE, memory(PAGE), 0, false, true), 0);
-	assert_non_null(nic_dma(nic, IOVA, 4, false));
-	assert_null(nic_dma(nic, IOVA, 4, true));
-	assert_null(nic_dma(nic, IOVA + PAGE, 4, false));
-	assert_non_null(nic_dma(nic, IOVA + PAGE, 4, true));
+	assert_non_null(dma_at(nic, IOVA, 4, false));
+	assert_null(dma_at(nic, IOVA, 4, true));
+	assert_null(dma_at(nic, IOVA + PAGE, 4, false));
+	assert_non_null(dma_at(nic, IOVA + PAGE, 4, true));
 	assert_int_equal(nic->violation[NIC_VIOLATION_DMA_UNMAPPED], 2);
 }
 
@@ -102,12 +143,12 @@ static void test_without_bus_master_there_is_no_dma(void **state)
 {
 	struct nic *nic = fixture_nic(state);
 	assert_int_equal(map(nic, IOVA, PAGE), 0);
-	assert_null(nic_dma(nic, IOVA, 4, false));
+	assert_null(dma_at(nic, IOVA, 4, false));
 	assert_int_equal(nic->violation[NIC_VIOLATION_DMA_NO_MASTER], 1);
 	nic_config_write(nic, 4, 2, 0x4);
-	assert_non_null(nic_dma(nic, IOVA, 4, false));
+	assert_non_null(dma_at(nic, IOVA, 4, false));
 	nic_config_write(nic, 0x44, 2, 3); /* D3hot */
-	assert_null(nic_dma(nic, IOVA, 4, false));
+	assert_null(dma_at(nic, IOVA, 4, false));
 	assert_int_equal(nic->violation[NIC_VIOLATION_DMA_NO_MASTER], 2);
 }
 
@@ -116,7 +157,7 @@ static void test_a_removed_device_does_no_dma_and_is_not_to_blame(void **state)
 	struct nic *nic = master_on(state);
 	assert_int_equal(map(nic, IOVA, PAGE), 0);
 	nic_fault_set(nic, "removed", 1);
-	assert_null(nic_dma(nic, IOVA, 4, false));
+	assert_null(dma_at(nic, IOVA, 4, false));
 	assert_int_equal(nic_violations(nic), 0);
 }
 
@@ -218,8 +259,8 @@ static void test_unmapping_takes_whole_regions_only(void **state)
 	assert_int_equal(nic->dma.count, 3);
 	assert_int_equal(nic_dma_unmap(nic, IOVA, 4 * PAGE), 0);
 	assert_int_equal(nic->dma.count, 1);
-	assert_null(nic_dma(nic, IOVA, 4, false));
-	assert_non_null(nic_dma(nic, IOVA + 4 * PAGE, 4, false));
+	assert_null(dma_at(nic, IOVA, 4, false));
+	assert_non_null(dma_at(nic, IOVA + 4 * PAGE, 4, false));
 }
 
 static void test_a_client_that_takes_its_memory_away_harms_itself_only(void **state)
@@ -228,15 +269,15 @@ static void test_a_client_that_takes_its_memory_away_harms_itself_only(void **st
 	int fd = memory(4 * PAGE);
 	assert_int_equal(nic_dma_map(nic, IOVA, 4 * PAGE, dup(fd), 0, true, true), 0);
 	assert_int_equal(map(nic, IOVA + 4 * PAGE, PAGE), 0);
-	volatile uint8_t *p = nic_dma(nic, IOVA, 4 * PAGE, true);
+	volatile uint8_t *p = dma_at(nic, IOVA, 4 * PAGE, true);
 	p[3 * PAGE] = 7;
 	assert_int_equal(ftruncate(fd, PAGE), 0);
 	assert_int_equal(p[3 * PAGE], 0); /* no SIGBUS that kills */
 	p[2 * PAGE] = 1;
 	assert_int_equal(nic_violations(nic), 0);
-	assert_null(nic_dma(nic, IOVA, 4, false));
+	assert_null(dma_at(nic, IOVA, 4, false));
 	assert_int_equal(nic->violation[NIC_VIOLATION_DMA_UNMAPPED], 1);
-	assert_non_null(nic_dma(nic, IOVA + 4 * PAGE, 4, true));
+	assert_non_null(dma_at(nic, IOVA + 4 * PAGE, 4, true));
 	assert_int_equal(nic_dma_unmap(nic, IOVA, 4 * PAGE), 0);
 	close(fd);
 }
@@ -251,12 +292,12 @@ static void test_the_same_holds_for_huge_pages(void **state)
 		skip();
 	assert_int_equal(ftruncate(fd, 3 * huge), 0);
 	assert_int_equal(nic_dma_map(nic, IOVA, 2 * PAGE, dup(fd), 2 * huge - PAGE, true, true), 0);
-	volatile uint8_t *p = nic_dma(nic, IOVA, 2 * PAGE, true);
+	volatile uint8_t *p = dma_at(nic, IOVA, 2 * PAGE, true);
 	assert_int_equal(ftruncate(fd, 0), 0);
 	p[0] = 1;
 	p[PAGE] = 2;
 	assert_int_equal(p[0] + p[PAGE], 3);
-	assert_null(nic_dma(nic, IOVA, 2 * PAGE, true));
+	assert_null(dma_at(nic, IOVA, 2 * PAGE, true));
 	assert_int_equal(nic_dma_unmap(nic, IOVA, 2 * PAGE), 0);
 	close(fd);
 }
@@ -265,7 +306,7 @@ static void test_nothing_of_a_client_that_has_gone_stays_mapped(void **state)
 {
 	struct nic *nic = master_on(state);
 	assert_int_equal(map(nic, IOVA, PAGE), 0);
-	assert_null(nic_dma(nic, 0, 4, false));
+	assert_null(dma_at(nic, 0, 4, false));
 	nic_client_gone(nic);
 	assert_int_equal(nic->dma.count, 0);
 	assert_false(nic_bus_master(nic));
@@ -277,7 +318,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		nic_test(test_an_access_reaches_the_bytes_of_the_file_at_the_offset),
 		nic_test(test_an_access_outside_of_a_region_is_refused_and_counted),
-		nic_test(test_a_request_over_two_regions_is_refused),
+		nic_test(test_a_request_over_two_regions_comes_in_two_parts),
+		nic_test(test_a_window_moves_along_what_it_looks_at),
+		nic_test(test_a_window_needs_both_directions),
 		nic_test(test_the_direction_of_a_region_is_respected),
 		nic_test(test_without_bus_master_there_is_no_dma),
 		nic_test(test_a_removed_device_does_no_dma_and_is_not_to_blame),

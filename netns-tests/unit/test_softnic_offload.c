@@ -1,6 +1,8 @@
 /* What the software NIC works out from a frame's bytes: RSS, the multicast hash, the parser, CRCs. */
 #include "nic_rig.h"
 
+#include "driver/checksum.h"
+
 #include <arpa/inet.h>
 
 /* --- RSS ------------------------------------------------------------------------------------------------------- */

@@ -1,6 +1,8 @@
 /* What the software NIC completes in frames that it sends: checksums, tags, segments. */
 #include "tx_rig.h"
 
+#include "driver/checksum.h"
+
 /* --- offloads ----------------------------------------------------------------------------------------------------- */
 
 static size_t checksum_at(const struct frame_layout *at, uint8_t protocol)

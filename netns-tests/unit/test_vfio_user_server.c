@@ -24,6 +24,7 @@
 
 #include <cmocka.h>
 
+#include "dma_at.h"
 #include "netns-tests/softnic/log.h"
 #include "netns-tests/softnic/vfio_user.h"
 
@@ -888,7 +889,7 @@ static void mapped_memory_is_reached_until_it_is_unmapped(void **state)
 
 	int fd = client_memory(4 * PAGE);
 	assert_int_equal(map(rig, 0x100000, 2 * PAGE, PAGE, READ_WRITE, &fd, 1), 0);
-	uint8_t *reached = nic_dma(rig->nic, 0x100000, 16, true);
+	uint8_t *reached = dma_at(rig->nic, 0x100000, 16, true);
 	assert_non_null(reached);
 	memcpy(reached, "through the NIC", 16);
 	char there[16];
@@ -899,7 +900,7 @@ static void mapped_memory_is_reached_until_it_is_unmapped(void **state)
 	assert_int_equal(unmap(rig, 0x500000, PAGE, 0), ENOENT);
 	assert_int_equal(unmap(rig, 0x100000, 2 * PAGE, 0), 0);
 	assert_int_equal(nic_violations(rig->nic), 0);
-	assert_null(nic_dma(rig->nic, 0x100000, 16, true));
+	assert_null(dma_at(rig->nic, 0x100000, 16, true));
 	assert_int_equal(nic_violations(rig->nic), 1);
 	close(fd);
 }
