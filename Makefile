@@ -36,7 +36,7 @@ unit_SRC    := $(wildcard netns-tests/unit/test_*.c)
 netns_SRC   := $(wildcard netns-tests/netns/test_*.c)
 rig_SRC     := $(filter-out $(netns_SRC),$(wildcard netns-tests/netns/*.c))
 vm_SRC      := $(wildcard netns-tests/vm/test_*.c)
-vm_rig_SRC  := $(filter-out $(vm_SRC),$(wildcard netns-tests/vm/*.c))
+vm_rig_SRC  := $(filter-out $(vm_SRC) %/agent.c,$(wildcard netns-tests/vm/*.c))
 obj          = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 LIBIXY   := $(BUILD)/libixy.a
@@ -52,6 +52,7 @@ APPS     := $(patsubst contrib/apps/%.c,$(BUILD)/apps/%,$(filter-out contrib/app
 UNITS    := $(patsubst netns-tests/unit/%.c,$(BUILD)/unit/%,$(unit_SRC))
 NETNS    := $(patsubst netns-tests/netns/%.c,$(BUILD)/netns/%,$(netns_SRC))
 VM       := $(patsubst netns-tests/vm/%.c,$(BUILD)/vm/%,$(vm_SRC))
+VM_AGENT := $(BUILD)/vm/agent
 
 ##   all         the programs, the applications and the library, in build/ (default)
 .PHONY: all
@@ -76,9 +77,10 @@ $(APPS): $(BUILD)/apps/%: $(BUILD)/obj/contrib/apps/%.o $(call obj,$(wildcard co
 $(UNITS): $(BUILD)/unit/%: $(BUILD)/obj/netns-tests/unit/%.o $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(NETNS): $(BUILD)/netns/%: $(BUILD)/obj/netns-tests/netns/%.o $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(VM): $(BUILD)/vm/%: $(BUILD)/obj/netns-tests/vm/%.o $(VM_RIG) $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
+$(VM_AGENT): $(call obj,netns-tests/vm/agent.c)
 $(UNITS) $(NETNS) $(VM): LDLIBS += -lcmocka
 $(BUILD)/ixy-softnic $(UNITS) $(NETNS) $(VM) $(FWD_COST): LDLIBS += -lpcap
-$(PROGRAMS) $(APPS) $(UNITS) $(NETNS) $(VM) $(BENCH) $(FWD_COST):
+$(PROGRAMS) $(APPS) $(UNITS) $(NETNS) $(VM) $(VM_AGENT) $(BENCH) $(FWD_COST):
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -146,7 +148,7 @@ test-vm:
 	@$(MAKE) all test-vm-programs $(IMAGE)/initrd.gz
 	$(GIVE_BACK)
 	@IXY_VM=$(abspath $(IMAGE)) $(TEST_ENV) netns-tests/run-tests.sh -t 600 $(TESTS)
-test-vm-programs: $(VM)
+test-vm-programs: $(VM) $(VM_AGENT)
 $(IMAGE)/initrd.gz: netns-tests/vm/image.sh netns-tests/vm/init
 	@echo "  IMAGE   $(@D)"
 	$(Q)netns-tests/vm/image.sh $(@D)

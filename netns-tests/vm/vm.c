@@ -23,23 +23,6 @@
 
 /* --- bytes to and from the guest ------------------------------------------------------------------------ */
 
-static void encode_base64(const char *text, char *out)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	size_t size = strlen(text);
-
-	for (size_t i = 0; i < size; i += 3) {
-		size_t n = size - i < 3 ? size - i : 3;
-		uint32_t bits = 0;
-
-		for (size_t k = 0; k < 3; k++)
-			bits = bits << 8 | (k < n ? (uint8_t)text[i + k] : 0);
-		for (size_t k = 0; k < 4; k++)
-			*out++ = k <= n ? digits[bits >> (18 - 6 * k) & 63] : '=';
-	}
-	*out = 0;
-}
-
 /* The guest no longer answers: no later test need wait for it. */
 static void lose_guest(struct vm *vm)
 {
@@ -99,8 +82,7 @@ static bool write_all(int fd, const char *data, size_t size)
 
 static int run(struct vm *vm, unsigned seconds, const char *script)
 {
-	static char line[SCRIPT_MAX * 4 / 3 + 8];
-	char bounded[SCRIPT_MAX], answer[64];
+	char header[64], answer[64];
 	int64_t deadline = now_ms() + 1000 * (int64_t)(seconds + GRACE_SECONDS) * slow_factor();
 	int status = 0;
 	unsigned size = 0;
@@ -109,17 +91,9 @@ static int run(struct vm *vm, unsigned seconds, const char *script)
 		fail_msg("the guest is gone");
 	free(vm->output);
 	vm->output = NULL;
-	/*
-	 * The shell's own process group dies as a whole; the quoted here-document leaves the script as it is.
-	 */
-	if ((size_t)snprintf(bounded, sizeof(bounded),
-		    "cat >/run/body <<'END OF SCRIPT'\n%s\nEND OF SCRIPT\nexec timeout -k 5 %u sh "
-		    "/run/body\n",
-		    script, seconds * slow_factor()) >= sizeof(bounded))
-		fail_msg("the script is too long");
-	encode_base64(bounded, line);
-	strcat(line, "\n");
-	if (!write_all(vm->agent, line, strlen(line)) || !read_line(vm, answer, sizeof(answer), deadline) ||
+	snprintf(header, sizeof(header), "%u %zu\n", seconds * slow_factor(), strlen(script));
+	if (!write_all(vm->agent, header, strlen(header)) || !write_all(vm->agent, script, strlen(script)) ||
+		!read_line(vm, answer, sizeof(answer), deadline) ||
 		sscanf(answer, "%d %u", &status, &size) != 2 || size > OUTPUT_MAX) {
 		lose_guest(vm);
 		fail_msg("the guest does not answer; its console:\n%s", vm_console(vm));
@@ -130,11 +104,11 @@ static int run(struct vm *vm, unsigned seconds, const char *script)
 		lose_guest(vm);
 		fail_msg("the guest's answer is cut off; its console:\n%s", vm_console(vm));
 	}
-	return status == 124 || status == 137 ? STATUS_TIMEOUT : status;
+	return status;
 }
 
 #define FORMAT_SCRIPT(script, format)                             \
-	char script[SCRIPT_MAX - 256];                            \
+	char script[SCRIPT_MAX];                                  \
 	do {                                                      \
 		va_list args_;                                    \
 		va_start(args_, format);                          \
@@ -230,9 +204,11 @@ static void start_programs(struct vm *vm, const struct vm_options *options)
 		"-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap "
 		"-chardev socket,id=agent,path=%s,server=on,wait=off "
 		"-device virtio-serial-pci -device virtserialport,chardev=agent,name=agent "
-		"-kernel %s/vmlinuz -initrd %s/initrd.gz -append 'console=ttyS0 panic=-1 quiet %s %s'",
+		"-kernel %s/vmlinuz -initrd %s/initrd.gz -append 'console=ttyS0 panic=-1 quiet agent=%s %s "
+		"%s'",
 		options->iommu ? "split" : "on", options->iommu ? IOMMU_MACHINE : "", qtest, pair[1], agent,
-		image, image, options->iommu ? "intel_iommu=on" : "", options->append ? options->append : "");
+		image, image, rig_program("vm/agent"), options->iommu ? "intel_iommu=on" : "",
+		options->append ? options->append : "");
 	close(pair[1]);
 }
 
