@@ -188,7 +188,7 @@ static void start_programs(struct vm *vm, const struct vm_options *options)
 	socket_path(qtest, "qtest");
 	socket_path(agent, "agent");
 	snprintf(port, sizeof(port), "--mac 02:82:59:90:00:01 qemu:%d,qtest=%s%s=dev:d0", pair[0], qtest,
-		options->iommu && getenv("IXY_VM_VTD") ? ",vtd" : "");
+		options->iommu ? ",vtd" : "");
 	let_inherit(pair[0], true);
 	rig_start_softnic(vm->rig, port);
 	close(pair[0]);
