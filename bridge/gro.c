@@ -100,13 +100,17 @@ static bool parse(const struct pkt_buf *frame, struct segment *s)
 	return true;
 }
 
-/* Checksums verified, payload, no flag that stands for an event, nothing behind the payload but padding. */
+/*
+ * Checksums verified (or the L4 one still to be completed, as a super-frame's is), payload, no flag that stands for
+ * an event, nothing behind the payload but padding.
+ */
 static bool mergeable(const struct pkt_buf *frame, const struct segment *s)
 {
-	const uint16_t good = PKT_RX_L4_CSUM_GOOD | (s->ipv6 ? 0 : PKT_RX_IP_CSUM_GOOD);
 	const uint8_t flags = s->l4[13] & ~(0x08 | 0x40); /* PSH ends a super-frame, ECE must just be equal */
 
-	return (frame->flags & good) == good && s->payload && flags == 0x10 && !(s->l4[12] & 0x0F) &&
+	return frame->flags & (PKT_RX_L4_CSUM_GOOD | PKT_TX_L4_CSUM) &&
+	       (s->ipv6 || frame->flags & PKT_RX_IP_CSUM_GOOD) && s->payload && flags == 0x10 &&
+	       !(s->l4[12] & 0x0F) &&
 	       (frame->segments == 1 || frame->frame_size == (uint32_t)s->headers + s->payload);
 }
 

@@ -11,7 +11,8 @@
  * acknowledgement, window and options; consecutive sequence numbers (and IPv4 ids, unless DF makes them
  * meaningless); no IP options, fragments or extension headers; no flags but ACK, PSH, ECE; every payload as
  * long as the first, but the last, which may be shorter. PSH or a short segment ends a super-frame. And only
- * frames whose checksums the NIC has found good, because the kernel is told that the sum has been seen to.
+ * frames whose checksums the NIC has found good, or whose L4 checksum has yet to be completed anyway
+ * (PKT_TX_L4_CSUM), because the kernel is told that the sum has been seen to.
  * All else passes as it is. The order within a flow is kept; a burst holds nothing back, so no latency is
  * added.
  */

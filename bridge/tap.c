@@ -359,19 +359,24 @@ static enum ixy_drop drop_reason(int error)
 	}
 }
 
-/* Say in the header what is left for the kernel to do: nothing, unless the frame is a super-frame (gro.c). */
+/*
+ * Say in the header what is left for the kernel to do: nothing, unless the frame is a super-frame (gro.c), or came
+ * with a checksum that is yet to be completed (a sender on this machine, seen through AF_XDP).
+ */
 static void put_header(uint8_t *start, const struct pkt_buf *frame)
 {
 	struct virtio_net_hdr_v1 header = {0};
 
-	if (frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6)) {
+	if (frame->flags & PKT_TX_L4_CSUM) {
 		header.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+		header.csum_start = frame->csum_start;
+		header.csum_offset = frame->csum_offset;
+	}
+	if (frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6)) {
 		header.gso_type =
 			frame->flags & PKT_TX_TSO4 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6;
 		header.hdr_len = frame->header_size;
 		header.gso_size = frame->gso_size;
-		header.csum_start = frame->csum_start;
-		header.csum_offset = frame->csum_offset;
 	}
 	memcpy(start, &header, sizeof(header));
 }
