@@ -15,6 +15,7 @@
 #include "netns-tests/softnic/log.h"
 #include "netns-tests/softnic/qemu_pci.h"
 #include "netns-tests/softnic/qemu_proto.h"
+#include "netns-tests/softnic/vtd.h"
 
 #define BAR0_AT  0xFE000000u
 #define MSIX_AT  0xFE100000u
@@ -42,7 +43,7 @@ static unsigned open_fds(void)
 	return n;
 }
 
-static int setup(void **state)
+static int setup_with(void **state, bool vtd)
 {
 	static const uint8_t mac[6] = {0x02, 0x11, 0x22, 0x33, 0x44, 0x55};
 	struct bench *b = calloc(1, sizeof(*b));
@@ -63,7 +64,7 @@ static int setup(void **state)
 	b->loop = ev_loop_new(EVFLAG_AUTO);
 	b->nic = nic_create(0, "bench", mac);
 	assert_non_null(b->nic);
-	const struct qemu_pci_options options = {.qtest = b->qtest};
+	const struct qemu_pci_options options = {.qtest = b->qtest, .vtd = vtd, .requester = 4 << 3};
 
 	b->qemu = qemu_pci_adopt(pair[0], &options, b->nic, b->loop);
 	assert_non_null(b->qemu);
@@ -71,6 +72,16 @@ static int setup(void **state)
 	b->fds_before = open_fds();
 	*state = b;
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return setup_with(state, false);
+}
+
+static int setup_vtd(void **state)
+{
+	return setup_with(state, true);
 }
 
 static int teardown(void **state)
@@ -89,7 +100,8 @@ static int teardown(void **state)
 	return 0;
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)     cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST_VTD(name) cmocka_unit_test_setup_teardown(name, setup_vtd, teardown)
 
 /* --- speaking as QEMU does ------------------------------------------------------------------------------ */
 
@@ -395,6 +407,125 @@ static void rings_that_change_while_their_queue_runs_are_noticed(void **state)
 	assert_int_equal(b->nic->violation[NIC_VIOLATION_TAIL_DISABLED], 1);
 }
 
+/* --- the guest's IOMMU ---------------------------------------------------------------------------------- */
+
+#define QUESTIONS "readl 0xfed9001c\nreadq 0xfed90020\n"
+
+static void qtest_answer(struct bench *b, const char *text)
+{
+	assert_int_equal(send(b->qtest_fd, text, strlen(text), 0), strlen(text));
+	ev_run(b->loop, EVRUN_NOWAIT);
+}
+
+static void set_master(struct bench *b, bool on)
+{
+	config(b, true, 0x04, 2, on ? 0x6 : 0x2);
+}
+
+/* The test's end of the socket pair gets its answer while nobody has answered on qtest: nothing waits for that. */
+static void the_iommu_is_looked_at_when_bus_mastering_is_turned_on(void **state)
+{
+	struct bench *b = *state;
+
+	assert_true(nic_dma_held(b->nic));
+	assert_string_equal(qtest_text(b), "");
+	set_master(b, true);
+	assert_string_equal(qtest_text(b), QUESTIONS);
+	assert_true(nic_dma_held(b->nic));
+	assert_int_equal(config(b, false, 0, 4, 0), 0x10FB8086);
+	set_master(b, true); /* no change */
+	assert_string_equal(qtest_text(b), "");
+	qtest_answer(b, "OK 0x00000000c0000000\n");
+	assert_true(nic_dma_held(b->nic));
+	qtest_answer(b, "OK 0x000000002552b000\n");
+	assert_false(nic_dma_held(b->nic));
+	assert_int_equal(b->nic->dma.iommu->state, VTD_ON);
+	assert_int_equal(b->nic->dma.iommu->root, 0x2552b000);
+	assert_int_equal(b->nic->dma.iommu->requester, 0x20);
+
+	set_master(b, false);
+	set_master(b, true);
+	assert_true(nic_dma_held(b->nic));
+	qtest_text(b);
+	qtest_answer(b, "OK 0x0000000040000000\nOK 0x0000000000000000\n");
+	assert_int_equal(b->nic->dma.iommu->state, VTD_OFF);
+}
+
+static void answers_come_in_pieces_and_among_those_to_interrupts(void **state)
+{
+	struct bench *b = *state;
+	static const char answers[] =
+		"OK\nOK 0x0000000080000000\nOK 0x0000000000001000\nOK\nOK 0x0000000000000000\n";
+
+	place_bars(b); /* bus mastering, too */
+	qtest_text(b);
+	qtest_answer(b, "OK 0x0000000000000000\nOK 0x0000000000000000\n");
+	enable_vector(b, 0, 0x40);
+	nic_msix_raise(b->nic, 0);
+	set_master(b, false);
+	set_master(b, true);
+	nic_msix_raise(b->nic, 0);
+	assert_string_equal(qtest_text(b), "writel 0x1fee00000 0x40\n" QUESTIONS "writel 0x1fee00000 0x40\n");
+	for (size_t i = 0; i < sizeof(answers) - 1; i++) {
+		const char piece[2] = {answers[i], 0};
+
+		qtest_answer(b, piece);
+	}
+	assert_int_equal(b->nic->dma.iommu->state, VTD_ON);
+	assert_int_equal(b->nic->dma.iommu->root, 0x1000);
+}
+
+static void an_answer_from_before_a_reset_is_not_believed(void **state)
+{
+	struct bench *b = *state;
+
+	set_master(b, true);
+	qtest_text(b);
+	send_message(b, QEMU_PCI_DEVICE_RESET, 0, NULL, 0, NULL, 0);
+	answer(b);
+	set_master(b, true);
+	assert_string_equal(qtest_text(b), ""); /* two questions are under way already */
+	qtest_answer(b, "OK 0x0000000080000000\nOK 0x0000000000001000\n");
+	assert_true(nic_dma_held(b->nic));
+	assert_string_equal(qtest_text(b), QUESTIONS);
+	qtest_answer(b, "OK 0x0000000000000000\nOK 0x0000000000001000\n");
+	assert_int_equal(b->nic->dma.iommu->state, VTD_OFF);
+}
+
+static void without_a_sound_answer_there_is_no_dma(void **state)
+{
+	struct bench *b = *state;
+	static const char *const wrong[] = {"FAIL Unknown command 'readq'\nOK 0x1000\n",
+		"OK 0x80000000\nERR\n", "OK\nOK 0x1000\n", "OK 0x80000000\nOK nonsense\n"};
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		set_master(b, false);
+		set_master(b, true);
+		assert_string_equal(qtest_text(b), QUESTIONS);
+		qtest_answer(b, wrong[i]);
+		assert_true(nic_dma_held(b->nic));
+	}
+	qtest_answer(b, "OK 0x80000000\nOK 0x1000\n"); /* to what nobody asked */
+	assert_true(nic_dma_held(b->nic));
+}
+
+static void a_qtest_socket_that_goes_amid_the_questions_is_asked_again(void **state)
+{
+	struct bench *b = *state;
+
+	set_master(b, true);
+	assert_string_equal(qtest_text(b), QUESTIONS);
+	close(b->qtest_fd);
+	b->qtest_fd = -1;
+	ev_run(b->loop, EVRUN_NOWAIT);
+	assert_true(nic_dma_held(b->nic));
+	set_master(b, false);
+	set_master(b, true);
+	assert_string_equal(qtest_text(b), QUESTIONS);
+	qtest_answer(b, "OK 0x80000000\nOK 0x1000\n");
+	assert_false(nic_dma_held(b->nic));
+}
+
 /* --- what breaks the protocol --------------------------------------------------------------------------- */
 
 static void a_message_of_a_wrong_size_ends_the_connection(void **state)
@@ -488,6 +619,11 @@ int main(void)
 		TEST(interrupts_that_are_not_taken_are_merged_not_hoarded),
 		TEST(a_qtest_socket_that_is_gone_costs_interrupts_only),
 		TEST(rings_that_change_while_their_queue_runs_are_noticed),
+		TEST_VTD(the_iommu_is_looked_at_when_bus_mastering_is_turned_on),
+		TEST_VTD(answers_come_in_pieces_and_among_those_to_interrupts),
+		TEST_VTD(an_answer_from_before_a_reset_is_not_believed),
+		TEST_VTD(without_a_sound_answer_there_is_no_dma),
+		TEST_VTD(a_qtest_socket_that_goes_amid_the_questions_is_asked_again),
 		TEST(a_message_of_a_wrong_size_ends_the_connection),
 		TEST(an_unknown_command_ends_the_connection),
 		TEST(an_answer_sent_as_a_command_ends_the_connection),
