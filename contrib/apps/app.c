@@ -1,0 +1,322 @@
+/*
+ * Options, end and rates of the applications; see app.h.
+ *
+ * Time comes by signal: a timer ten times a second sets a flag, which the main loop sees in app_running(). So the
+ * fast path asks no clock, and a loop that sleeps in poll() is woken up.
+ */
+#include "contrib/apps/app.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <time.h>
+
+#include "driver/ixy.h"
+
+#define MAX_OPTIONS 32
+#define SECOND      UINT64_C(1000000000)
+
+uint64_t app_time;
+bool app_quiet, app_help;
+volatile sig_atomic_t app_attention;
+atomic_bool app_stopping;
+
+static struct app_rate *const *all_rates;
+static uint64_t started, last_line; /* when */
+
+/* --- arguments ------------------------------------------------------------------------------------------------------ */
+
+struct unit {
+	const char *name;
+	double factor;
+};
+
+static const struct unit numbers[] = {{"", 1}, {"k", 1e3}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}, {NULL, 0}};
+static const struct unit sizes[] = {
+	{"", 1}, {"k", 1024}, {"K", 1024}, {"M", 1 << 20}, {"G", 1 << 30}, {NULL, 0}};
+static const struct unit durations[] = {
+	{"", 1e9}, {"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}, {NULL, 0}};
+
+bool app_parse(enum app_kind kind, const char *text, uint64_t *value)
+{
+	const struct unit *unit = kind == APP_SIZE ? sizes : kind == APP_DURATION ? durations : numbers;
+	char *end;
+	double number = strtod(text, &end);
+
+	/* strtod also takes "inf", "nan", hexadecimal and signs. */
+	if (end == text || strspn(text, "0123456789.e") < (size_t)(end - text))
+		return false;
+	while (unit->name && strcmp(unit->name, end))
+		unit++;
+	number *= unit->factor;
+	/* Up to there a double counts in ones. */
+	if (!unit->name || number > 0x1p53 || (kind != APP_DURATION && number != floor(number)))
+		return false;
+	*value = (uint64_t)number;
+	return true;
+}
+
+/* The index of a word in "auto|fast|slow", or -1. */
+static int choice(const char *words, const char *word)
+{
+	size_t length = strlen(word);
+
+	for (int i = 0;; i++) {
+		size_t this = strcspn(words, "|");
+
+		if (this == length && !strncmp(words, word, length))
+			return i;
+		if (!words[this])
+			return -1;
+		words += this + 1;
+	}
+}
+
+static bool set_option(const struct app_option *option, const char *text)
+{
+	uint64_t number;
+	int index;
+
+	switch (option->kind) {
+	case APP_FLAG: *(bool *)option->value = true; return true;
+	case APP_TEXT: *(const char **)option->value = text; return true;
+	case APP_CALL: return option->call(text);
+	case APP_CHOICE:
+		index = choice(option->argument, text);
+		if (index >= 0)
+			*(unsigned *)option->value = (unsigned)index;
+		return index >= 0;
+	case APP_NUMBER:
+	case APP_SIZE:
+	case APP_DURATION: break;
+	}
+	if (!app_parse(option->kind, text, &number) || number < option->min ||
+		(option->max && number > option->max))
+		return false;
+	*(uint64_t *)option->value = number;
+	return true;
+}
+
+/* --- help ----------------------------------------------------------------------------------------------------------- */
+
+static void print_default(const struct app_option *option)
+{
+	uint64_t number;
+
+	if (option->kind == APP_TEXT && *(const char **)option->value)
+		printf(" (default %s)", *(const char **)option->value);
+	if (option->kind != APP_NUMBER && option->kind != APP_SIZE && option->kind != APP_DURATION)
+		return;
+	number = *(uint64_t *)option->value;
+	if (!number || number == UINT64_MAX) /* nothing, and the application's own sign for it */
+		return;
+	if (option->kind == APP_DURATION)
+		printf(" (default %g s)", (double)number / SECOND);
+	else
+		printf(" (default %llu)", (unsigned long long)number);
+}
+
+static void print_help(const struct app *app)
+{
+	printf("usage: %s [OPTION]... %s\n\n%s\n\n", program_invocation_short_name, app->arguments,
+		app->about);
+	for (const struct app_option *option = app->options; option->name; option++) {
+		char letter[] = {option->letter ? '-' : ' ', option->letter ? option->letter : ' ',
+			option->letter ? ',' : ' ', 0};
+		char left[64];
+
+		snprintf(left, sizeof(left), "--%s%s%s", option->name, option->argument ? " " : "",
+			option->argument ? option->argument : "");
+		printf("  %s %-22s ", letter, left);
+		if (strlen(left) > 22) /* too long for its column */
+			printf("\n%29s", "");
+		printf("%s", option->help);
+		print_default(option);
+		putchar('\n');
+	}
+	if (app->example)
+		printf("\nexample: %s %s\n", program_invocation_short_name, app->example);
+}
+
+/* --- signals -------------------------------------------------------------------------------------------------------- */
+
+static void on_signal(int number)
+{
+	if (number != SIGALRM)
+		atomic_store(&app_stopping, true);
+	app_attention = 1;
+}
+
+/*
+ * SA_RESTART: output must not be cut short by the timer; poll() returns EINTR all the same.
+ * SA_RESETHAND: who sends a second signal means it.
+ */
+static void catch_signals(void)
+{
+	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+	struct itimerval interval = {{.tv_usec = 100000}, {.tv_usec = 100000}};
+
+	sigaction(SIGALRM, &action, NULL);
+	action.sa_flags |= SA_RESETHAND;
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	setitimer(ITIMER_REAL, &interval, NULL);
+}
+
+static void print_notice(enum ixy_log_level level, const char *text)
+{
+	if (level <= IXY_LOG_INFO)
+		fprintf(stderr, "%s: %s\n", program_invocation_short_name, text);
+}
+
+/* --- begin and end -------------------------------------------------------------------------------------------------- */
+
+static void wrong_usage(void)
+{
+	fprintf(stderr, "try: %s --help\n", program_invocation_short_name);
+	exit(2);
+}
+
+char **app_begin(const struct app *app, int argc, char **argv)
+{
+	struct option longs[MAX_OPTIONS + 1] = {0};
+	char letters[2 * MAX_OPTIONS + 1] = "";
+	unsigned arguments;
+	int index;
+
+	for (unsigned i = 0; i < MAX_OPTIONS && app->options[i].name; i++) {
+		const struct app_option *option = &app->options[i];
+
+		longs[i] = (struct option){option->name,
+			option->kind == APP_FLAG ? no_argument : required_argument, NULL, (int)i + 256};
+		if (option->letter)
+			sprintf(letters + strlen(letters), "%c%s", option->letter,
+				option->kind == APP_FLAG ? "" : ":");
+	}
+	while ((index = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
+		const struct app_option *option = app->options;
+
+		if (index == '?')
+			wrong_usage();
+		if (index >= 256)
+			option += index - 256;
+		else
+			while (option->letter != index)
+				option++;
+		if (!set_option(option, optarg)) {
+			fprintf(stderr, "%s: --%s %s: expected %s", program_invocation_short_name,
+				option->name, optarg, option->argument);
+			if (option->max)
+				fprintf(stderr, ", %llu to %llu", (unsigned long long)option->min,
+					(unsigned long long)option->max);
+			fputc('\n', stderr);
+			wrong_usage();
+		}
+	}
+	if (app_help) {
+		print_help(app);
+		exit(0);
+	}
+	arguments = (unsigned)(argc - optind);
+	if (arguments < app->least || arguments > app->most) {
+		fprintf(stderr, "usage: %s [OPTION]... %s\n", program_invocation_short_name, app->arguments);
+		wrong_usage();
+	}
+
+	setlinebuf(stdout);
+	ixy_set_log(print_notice);
+	catch_signals();
+	started = last_line = app_now();
+	return argv + optind;
+}
+
+int app_check(int result)
+{
+	if (result >= 0)
+		return result;
+	fprintf(stderr, "%s: %s\n", program_invocation_short_name, ixy_last_error());
+	exit(1);
+}
+
+uint64_t app_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
+}
+
+/* --- rates ---------------------------------------------------------------------------------------------------------- */
+
+void app_rates(struct app_rate *const rates[])
+{
+	all_rates = rates;
+	started = last_line = app_now();
+}
+
+/* Bits as the frames have them: without CRC, preamble and gap. */
+static void print_line(uint64_t now)
+{
+	double seconds = (double)(now - last_line) / SECOND;
+
+	printf("%6.1f s", (double)(now - started) / SECOND);
+	for (struct app_rate *const *r = all_rates; *r; r++) {
+		struct app_rate *rate = *r;
+		uint64_t frames = app_frames(rate),
+			 bytes = atomic_load_explicit(&rate->bytes, memory_order_relaxed);
+		uint64_t drops = atomic_load_explicit(&rate->drops, memory_order_relaxed);
+
+		printf("   %s %.3f Mpps %.0f Mbit/s", rate->name,
+			(double)(frames - rate->last_frames) / seconds / 1e6,
+			(double)(bytes - rate->last_bytes) * 8 / seconds / 1e6);
+		if (drops > rate->last_drops)
+			printf(" %llu dropped", (unsigned long long)(drops - rate->last_drops));
+		rate->last_frames = frames;
+		rate->last_bytes = bytes;
+		rate->last_drops = drops;
+	}
+	putchar('\n');
+}
+
+bool app_attend(void)
+{
+	uint64_t now = app_now();
+
+	app_attention = 0; /* before looking, or a signal in between would be lost */
+	if (app_time && now - started >= app_time)
+		app_stop();
+	if (app_stopped()) {
+		app_attention = 1;
+		return false;
+	}
+	if (now - last_line >= SECOND && all_rates && !app_quiet) {
+		print_line(now);
+		last_line = now;
+	}
+	return true;
+}
+
+void app_stop(void)
+{
+	atomic_store(&app_stopping, true);
+	app_attention = 1;
+}
+
+int app_end(void)
+{
+	double seconds = (double)(app_now() - started) / SECOND;
+
+	for (struct app_rate *const *r = all_rates; r && *r; r++) {
+		uint64_t frames = app_frames(*r), bytes = atomic_load(&(*r)->bytes),
+			 drops = atomic_load(&(*r)->drops);
+
+		printf("%s: %llu frames, %llu bytes, %llu dropped in %.3f s: %.3f Mpps\n", (*r)->name,
+			(unsigned long long)frames, (unsigned long long)bytes, (unsigned long long)drops,
+			seconds, (double)frames / seconds / 1e6);
+	}
+	return 0;
+}

@@ -1,0 +1,153 @@
+/*
+ * What the applications share, so that each shows its own subject and little else: options with --help from one
+ * table, an end by signal or after a time, and a line of rates a second.
+ *
+ *	static uint64_t batch = 64;
+ *	static const struct app_option options[] = {
+ *		{'b', "batch", "N", "frames a call", APP_NUMBER, &batch, 1, 256},
+ *		APP_COMMON_OPTIONS,
+ *	};
+ *	static struct app_rate rx = {.name = "rx"}, *rates[] = {&rx, NULL};
+ *
+ *	int main(int argc, char **argv)
+ *	{
+ *		char **ifnames = app_begin(&(struct app){.about = "...", .arguments = "IFNAME", ...}, argc, argv);
+ *		...
+ *		app_rates(rates);
+ *		while (app_running())
+ *			app_count(&rx, frames, bytes);
+ *		return app_end();
+ *	}
+ *
+ * These are programs, not a library: what goes wrong is said on stderr and ends them.
+ */
+#ifndef APPS_APP_H
+#define APPS_APP_H
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* --- options ------------------------------------------------------------------------------------------------------ */
+
+/* What an option's argument is, and what its value points to. */
+enum app_kind {
+	APP_FLAG,     /* none; bool */
+	APP_NUMBER,   /* 1500000, 1500k, 1.5M: decimal; uint64_t */
+	APP_SIZE,     /* 2048, 2K, 16M: powers of two; uint64_t, bytes */
+	APP_DURATION, /* 500us, 20ms, 10s, 10, 2m, 1h; uint64_t, nanoseconds */
+	APP_TEXT,     /* const char * */
+	APP_CHOICE,   /* one of the words in `argument` (auto|fast|slow); unsigned, the word's index */
+	APP_CALL      /* bool function(const char *), false if it cannot be; may come several times */
+};
+
+struct app_option {
+	char letter; /* 0: only the long name */
+	const char *name, *argument, *help;
+	enum app_kind kind;
+	void *value;       /* holds the default, which --help shows unless it is 0 */
+	uint64_t min, max; /* of numbers, sizes and durations; max 0: no limit */
+	bool (*call)(const char *text);
+};
+
+/* Every table ends with these: --time, --quiet, --help, and the end mark. */
+/* clang-format off */
+#define APP_COMMON_OPTIONS \
+	{'t', "time", "TIME", "end after this time, as in 10s or 500ms", APP_DURATION, &app_time, 0, 0, NULL}, \
+	{0, "quiet", NULL, "no line of rates a second", APP_FLAG, &app_quiet, 0, 0, NULL}, \
+	{'h', "help", NULL, "this text", APP_FLAG, &app_help, 0, 0, NULL}, \
+	{0}
+/* clang-format on */
+extern uint64_t app_time;
+extern bool app_quiet, app_help;
+
+struct app {
+	const char *about;     /* what it does, in a sentence or some lines */
+	const char *arguments; /* "IFNAME [IFNAME]" */
+	unsigned least, most;  /* how many of these there may be */
+	const char *example;   /* a command line as typed, after the program's name */
+	const struct app_option *options;
+};
+
+/*
+ * Read the command line, and from now on catch SIGINT and SIGTERM (a second one ends the program at once).
+ * Returns the arguments that are no options, NULL after the last. Ends the program after --help, and with
+ * status 2 when the command line is wrong.
+ */
+char **app_begin(const struct app *app, int argc, char **argv);
+
+/* A text as an argument of these kinds; false if it is none. */
+bool app_parse(enum app_kind kind, const char *text, uint64_t *value);
+
+/* --- running -------------------------------------------------------------------------------------------------------- */
+
+/* Behind the next two: a signal came; the end has come; look what it is. */
+extern volatile sig_atomic_t app_attention;
+extern atomic_bool app_stopping;
+bool app_attend(void);
+
+/*
+ * For the main thread's loop: true until a signal comes or the time is over; says the rates when a second is over.
+ * Costs a load while nothing happens. Calls that wait (poll) return EINTR ten times a second, so that no loop
+ * sticks in one.
+ */
+static inline bool app_running(void)
+{
+	return !app_attention || app_attend();
+}
+
+/* The same for other threads, which do not print: true when it is time to end. */
+static inline bool app_stopped(void)
+{
+	return atomic_load_explicit(&app_stopping, memory_order_relaxed);
+}
+
+/* End as if a signal had come: the work is done. Any thread. */
+void app_stop(void);
+
+/* Say the totals. Returns what main() returns: 0. */
+int app_end(void);
+
+uint64_t app_now(void); /* CLOCK_MONOTONIC in nanoseconds */
+
+/* For what the library returns: end the program with ixy_last_error() if it is negative. Returns result. */
+int app_check(int result);
+
+/* --- rates ---------------------------------------------------------------------------------------------------------- */
+
+/* What one thread counts and the main thread prints. */
+struct app_rate {
+	const char *name; /* "rx", "eth1 to eth2" */
+	_Atomic uint64_t frames, bytes, drops;
+	uint64_t last_frames, last_bytes, last_drops; /* the main thread's, at the last line */
+};
+
+/* These are said from now on: pointers, NULL after the last. Static or otherwise there until app_end(). */
+void app_rates(struct app_rate *const rates[]);
+
+/* Adding is not one atomic step: each counter has one thread that writes. */
+static inline void app_add(_Atomic uint64_t *counter, uint64_t more)
+{
+	atomic_store_explicit(
+		counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
+}
+
+static inline void app_count(struct app_rate *rate, uint64_t frames, uint64_t bytes)
+{
+	app_add(&rate->frames, frames);
+	app_add(&rate->bytes, bytes);
+}
+
+static inline void app_drop(struct app_rate *rate, uint64_t frames)
+{
+	app_add(&rate->drops, frames);
+}
+
+static inline uint64_t app_frames(const struct app_rate *rate)
+{
+	return atomic_load_explicit(&rate->frames, memory_order_relaxed);
+}
+
+#endif
