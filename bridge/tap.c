@@ -367,7 +367,7 @@ static void put_header(uint8_t *start, const struct pkt_buf *frame)
 {
 	struct virtio_net_hdr_v1 header = {0};
 
-	if (frame->flags & PKT_TX_L4_CSUM) {
+	if (frame->flags & (PKT_TX_L4_CSUM | PKT_TX_TSO4 | PKT_TX_TSO6)) {
 		header.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 		header.csum_start = frame->csum_start;
 		header.csum_offset = frame->csum_offset;

@@ -33,6 +33,7 @@
 #include <unistd.h>
 
 #include "bridge/gro.h"
+#include "driver/gso.h"
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -128,6 +129,27 @@ static uint32_t drop_too_long(struct worker *w, struct pkt_buf *frames[], uint32
 	return kept;
 }
 
+/* Without offloads no frame leaves a checksum to be completed by the kernel: see PKT_TX_L4_CSUM on receive. */
+static void complete_checksums(struct pkt_buf *frames[], uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct pkt_buf *frame = frames[i];
+		struct virtio_net_hdr request = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+			.csum_start = frame->csum_start,
+			.csum_offset = frame->csum_offset};
+		struct iovec iov[PKT_BUF_MAX_SEGMENTS];
+		uint32_t pieces = 0;
+
+		if (likely(!(frame->flags & PKT_TX_L4_CSUM)))
+			continue;
+		for (const struct pkt_buf *buf = frame; buf && pieces < PKT_BUF_MAX_SEGMENTS; buf = buf->next)
+			iov[pieces++] = (struct iovec){buf->data, buf->size};
+		/* Where it does not fit the frame, the kernel will see for itself that the checksum is bad. */
+		gso_checksum(&request, iov, pieces);
+		frame->flags &= (uint16_t)~PKT_TX_L4_CSUM;
+	}
+}
+
 /* One burst from the NIC to the kernel. Returns frames taken from the ring. */
 static uint32_t forward_rx(struct worker *w)
 {
@@ -140,6 +162,8 @@ static uint32_t forward_rx(struct worker *w)
 	good = drop_too_long(w, frames, count);
 	if (w->config.gro)
 		good = gro_burst(frames, good);
+	else
+		complete_checksums(frames, good);
 	if (good && unlikely(kernel_port_send(w->config.port, frames, good, w->counters) < 0))
 		interface_gone(w);
 	return count;
