@@ -113,7 +113,48 @@ static void take_windows(struct vfio_group *group, const struct vfio_iommu_type1
 	}
 }
 
-static int read_iommu(struct vfio_group *group, const char *name)
+/*
+ * How many address bits the function's IOMMU translates; 64 where it does not say. Intel's has that in its
+ * capability register, and a kernel such as 6.1 lets VFIO promise more than that.
+ */
+static unsigned address_width(int dir)
+{
+	char text[32], *end;
+	uint64_t capability;
+	unsigned supported, levels, width;
+
+	if (sysfs_read(dir, "iommu/intel-iommu/cap", text, sizeof(text)) < 0)
+		return 64;
+	capability = strtoull(text, &end, 16);
+	if (end == text || *end)
+		return 64;
+	width = (unsigned)(capability >> 16 & 0x3f) + 1; /* MGAW */
+	supported = capability >> 8 & 0x1f; /* SAGAW: bit 1 for 39 bits, and 9 more for each above */
+	for (levels = 4; levels > 0 && !(supported & 1u << levels); levels--)
+		;
+	return levels && 30 + 9 * levels < width ? 30 + 9 * levels : width;
+}
+
+static void limit_windows(struct vfio_group *group, unsigned width)
+{
+	uint64_t last = width < 64 ? (UINT64_C(1) << width) - 1 : UINT64_MAX;
+	uint32_t count = 0;
+
+	if (group->window_count == 0 && width < 64)
+		group->windows[group->window_count++] = (struct dma_window){0, last};
+	for (uint32_t i = 0; i < group->window_count; i++) {
+		struct dma_window window = group->windows[i];
+
+		if (window.first >= last)
+			continue;
+		if (window.last > last)
+			window.last = last;
+		group->windows[count++] = window;
+	}
+	group->window_count = count;
+}
+
+static int read_iommu(struct vfio_group *group, const char *name, int dir)
 {
 	struct vfio_iommu_type1_info start = {0}, *info;
 	void *answer;
@@ -126,6 +167,7 @@ static int read_iommu(struct vfio_group *group, const char *name)
 	if (info->flags & VFIO_IOMMU_INFO_PGSIZES)
 		group->page_sizes = info->iova_pgsizes;
 	take_windows(group, info);
+	limit_windows(group, address_width(dir));
 	free(answer);
 	return 0;
 }
@@ -309,7 +351,7 @@ static int open_group(const char *name, const char *address, int dir, struct vfi
 	err = set_iommu(group->container, name);
 	if (err)
 		goto fail_attached;
-	err = read_iommu(group, name);
+	err = read_iommu(group, name, dir);
 	if (err)
 		goto fail_attached;
 	return 0;

@@ -503,6 +503,44 @@ static void memory_lies_where_an_iommu_of_39_bits_reaches(void **state)
 	pci_close(pci);
 }
 
+/* Whatever VFIO promises, Intel's capability register has the last word: MGAW and SAGAW. */
+static void the_iommus_own_width_is_honoured(void **state)
+{
+	static const struct {
+		const char *cap;
+		uint64_t last; /* 0: no limit */
+	} cases[] = {
+		{"d2008c22260206\n", UINT64_C(0x7fffffffff)},    /* QEMU's default: 39 bits, three levels */
+		{"d2008c222f0606\n", UINT64_C(0xffffffffffff)},  /* 48 bits, four levels */
+		{"8d2078c106f0466\n", UINT64_C(0xffffffffffff)}, /* a server: MGAW 48 */
+		{"2f0206\n", UINT64_C(0x7fffffffff)},            /* 48 bits of bus, but three levels only */
+		{"260406\n", UINT64_C(0x7fffffffff)},            /* four levels, but 39 bits of bus */
+		{"nonsense\n", 0},
+	};
+
+	(void)state;
+	make_dir(DEVICE "iommu");
+	make_dir(DEVICE "iommu/intel-iommu");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		for (unsigned told = 0; told < 2; told++) {
+			struct pci_device *pci;
+
+			put(DEVICE "iommu/intel-iommu/cap", cases[i].cap);
+			kernel.ranges[0] = (struct vfio_iova_range){0, 0xfedfffff};
+			kernel.ranges[1] = (struct vfio_iova_range){0xfef00000, UINT64_C(0x1ffffffffffffff)};
+			kernel.range_count = told ? 2 : 0;
+			pci = open_ok(ADDRESS, IXY_IOVA_AUTO);
+			if (cases[i].last)
+				assert_int_equal(pci->windows[pci->window_count - 1].last, cases[i].last);
+			else if (!told)
+				assert_int_equal(pci->window_count, 0);
+			if (told)
+				assert_int_equal(pci->windows[0].last, 0xfedfffff);
+			pci_close(pci);
+		}
+	}
+}
+
 static void memory_that_fits_nowhere_is_refused_with_the_limit(void **state)
 {
 	struct dma_region *region;
@@ -805,6 +843,7 @@ int main(void)
 		TEST(a_function_that_the_kernel_asks_for_is_removed),
 		TEST(memory_is_mapped_in_one_piece_at_its_virtual_address),
 		TEST(memory_lies_where_an_iommu_of_39_bits_reaches),
+		TEST(the_iommus_own_width_is_honoured),
 		TEST(memory_that_fits_nowhere_is_refused_with_the_limit),
 		TEST(physical_memory_is_mapped_by_its_runs),
 		TEST(two_functions_of_a_group_share_it_and_its_maps),
