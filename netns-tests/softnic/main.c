@@ -221,8 +221,7 @@ int main(int argc, char **argv)
 	int code;
 	if (!open_standard_fds())
 		return EXIT_FAILURE; /* and nobody to tell */
-	signal(SIGPIPE,
-		SIG_IGN); /* a client's "eventfd" may be a pipe that nobody reads; who asks may hang up */
+	signal(SIGPIPE, SIG_IGN);    /* who asks may hang up */
 	if (argc > 1 && strcmp(argv[1], "ctl") == 0) {
 		if (argc > 3)
 			return control_client(argv[2], argc - 3, argv + 3);

@@ -326,9 +326,9 @@ static void on_doorbell(struct ev_loop *loop, struct ev_io *watcher, int events)
 	(void)loop;
 	(void)events;
 	/* Only to wake the loop, which then looks at the tails: what was written does not matter. */
-	uint64_t count;
-	if (read(watcher->fd, &count, sizeof count) < 0 && errno != EAGAIN)
-		softnic_error("doorbell: %s", strerror(errno));
+	int result = event_clear(watcher->fd);
+	if (result < 0 && result != -EAGAIN)
+		softnic_error("doorbell: %s", strerror(-result));
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------ */
@@ -351,6 +351,7 @@ static struct vfio_server *server_new(struct nic *nic, struct ev_loop *loop)
 		free(server);
 		return NULL;
 	}
+	event_signaller_open(&server->signaller);
 	ev_io_init(&server->doorbell_watcher, on_doorbell, server->doorbell_fd, EV_READ);
 	ev_io_start(loop, &server->doorbell_watcher);
 	ev_timer_init(&server->stalled, on_stalled, 0, STALL_SECONDS);
@@ -405,6 +406,7 @@ void vfio_server_free(struct vfio_server *server)
 	}
 	ev_io_stop(server->loop, &server->doorbell_watcher);
 	close(server->doorbell_fd);
+	event_signaller_close(&server->signaller);
 	free(server);
 }
 

@@ -12,6 +12,7 @@
 #define SOFTNIC_VFIO_USER_H
 
 #include "driver/pci/vfio_user_proto.h"
+#include "event_signal.h"
 #include "nic.h"
 
 #define VFIO_SERVER_REPLY_FDS 2
@@ -57,6 +58,7 @@ struct vfio_server {
 	unsigned out_fd_count;
 
 	int irq_fds[NIC_MSIX_VECTORS]; /* an eventfd a vector; -1: none */
+	struct event_signaller signaller;
 };
 
 /*

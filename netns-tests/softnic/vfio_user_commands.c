@@ -8,7 +8,6 @@
 #include "vfio_user.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -295,12 +294,12 @@ static void update_msix(struct vfio_server *server)
 
 void vfio_server_raise(void *context, unsigned vector)
 {
-	const struct vfio_server *server = context;
-	const uint64_t one = 1;
-	/* A full counter means that the interrupt is already pending; other failures are the client's doing. */
-	if (vector < NIC_MSIX_VECTORS && server->irq_fds[vector] >= 0 &&
-		write(server->irq_fds[vector], &one, sizeof one) < 0)
-		softnic_debug("%s: vector %u: %s", server->name, vector, strerror(errno));
+	struct vfio_server *server = context;
+	if (vector >= NIC_MSIX_VECTORS || server->irq_fds[vector] < 0)
+		return;
+	int result = event_signal(&server->signaller, server->irq_fds[vector]);
+	if (result < 0)
+		softnic_debug("%s: vector %u: %s", server->name, vector, strerror(-result));
 }
 
 void vfio_server_was_reset(void *context)
@@ -329,13 +328,14 @@ static int set_irq_fds(struct vfio_server *server, uint32_t start, uint32_t coun
 {
 	if (server->in_fd_count != 0 && server->in_fd_count != count)
 		return -EINVAL;
+	for (unsigned i = 0; i < server->in_fd_count; i++)
+		if (!event_is_eventfd(server->in_fds[i]))
+			return -EINVAL;
 	for (uint32_t i = 0; i < count; i++) {
 		int fd = -1;
 		if (server->in_fd_count) {
 			fd = server->in_fds[i];
 			server->in_fds[i] = -1;
-			/* Or a client that fills the counter could block the whole process. */
-			fcntl(fd, F_SETFL, O_NONBLOCK);
 		}
 		set_irq_fd(server, start + i, fd);
 		mask_vector(server, start + i, fd < 0);
