@@ -15,6 +15,9 @@
 #define IP6_HEADER   40
 #define TCP_HEADER   20
 #define TCP_CSUM     16
+#define UDP_HEADER   8
+#define UDP_LENGTH   4
+#define UDP_CSUM     6
 #define IP_MAX       65535 /* a super-frame's IP total length */
 #define FLOW_BUCKETS 64    /* one cache line of indices */
 #define NO_FLOW      0xFF
@@ -22,10 +25,10 @@
 /* Where things are in a frame that may be merged. Offsets and sizes in bytes. */
 struct segment {
 	uint8_t *l2, *l3, *l4;
-	bool ipv6;
+	bool ipv6, udp;
 	uint16_t headers; /* L2, L3 and L4 */
 	uint16_t payload;
-	uint32_t seq;
+	uint32_t seq; /* TCP */
 };
 
 /* A super-frame that may still grow, or a frame that may become one. */
@@ -56,15 +59,17 @@ static void store16(uint8_t *p, uint16_t value)
 }
 
 /*
- * Find the headers. True for TCP over IP without options, fragments or extension headers, in which the
- * lengths agree with the frame's: what flow a frame belongs to can be told then, whether or not it can be
- * merged.
+ * Find the headers. True for TCP, and UDP where that is wanted, over IP without options, fragments or extension
+ * headers, in which the lengths agree with the frame's: what flow a frame belongs to can be told then, whether
+ * or not it can be merged.
  */
-static bool parse(const struct pkt_buf *frame, struct segment *s)
+static bool parse(const struct pkt_buf *frame, bool udp, struct segment *s)
 {
 	uint32_t l3 = ETH_HEADER, total, l4_header;
 	uint16_t type;
+	uint8_t protocol;
 
+	/* Every frame on a wire is as long as this, so headers up to UDP over IPv4 can be read. */
 	if (frame->size < ETH_HEADER + VLAN_TAG + IP4_HEADER + TCP_HEADER)
 		return false;
 	s->l2 = frame->data;
@@ -75,29 +80,41 @@ static bool parse(const struct pkt_buf *frame, struct segment *s)
 	}
 	s->l3 = s->l2 + l3;
 	if (likely(type == 0x0800)) {
-		if (s->l3[0] != 0x45 || load16(s->l3 + 6) & 0x3FFF || s->l3[9] != IPPROTO_TCP)
+		if (s->l3[0] != 0x45 || load16(s->l3 + 6) & 0x3FFF)
 			return false;
 		s->ipv6 = false;
+		protocol = s->l3[9];
 		total = load16(s->l3 + 2);
 		s->l4 = s->l3 + IP4_HEADER;
 	} else if (type == 0x86DD) {
-		if (frame->size < l3 + IP6_HEADER + TCP_HEADER || s->l3[0] >> 4 != 6 ||
-			s->l3[6] != IPPROTO_TCP)
+		if (frame->size < l3 + IP6_HEADER + UDP_HEADER || s->l3[0] >> 4 != 6)
 			return false;
 		s->ipv6 = true;
+		protocol = s->l3[6];
 		total = load16(s->l3 + 4) + (uint32_t)IP6_HEADER;
 		s->l4 = s->l3 + IP6_HEADER;
 	} else {
 		return false;
 	}
-	l4_header = (uint32_t)(s->l4[12] >> 4) * 4;
+	s->udp = protocol == IPPROTO_UDP;
+	if (protocol == IPPROTO_TCP) {
+		if ((uint32_t)(s->l4 - s->l2) + TCP_HEADER > frame->size)
+			return false;
+		l4_header = (uint32_t)(s->l4[12] >> 4) * 4;
+		if (l4_header < TCP_HEADER)
+			return false;
+		s->seq = load32(s->l4 + 4);
+	} else if (s->udp && udp) {
+		l4_header = UDP_HEADER;
+		s->seq = 0;
+	} else {
+		return false;
+	}
 	s->headers = (uint16_t)((uint32_t)(s->l4 - s->l2) + l4_header);
-	if (l4_header < TCP_HEADER || s->headers > frame->size || l3 + total > frame->frame_size ||
-		s->headers > l3 + total)
+	if (s->headers > frame->size || l3 + total > frame->frame_size || s->headers > l3 + total)
 		return false;
 	s->payload = (uint16_t)(l3 + total - s->headers);
-	s->seq = load32(s->l4 + 4);
-	return true;
+	return !s->udp || load16(s->l4 + UDP_LENGTH) == UDP_HEADER + s->payload;
 }
 
 /*
@@ -106,12 +123,14 @@ static bool parse(const struct pkt_buf *frame, struct segment *s)
  */
 static bool mergeable(const struct pkt_buf *frame, const struct segment *s)
 {
-	const uint8_t flags = s->l4[13] & ~(0x08 | 0x40); /* PSH ends a super-frame, ECE must just be equal */
-
-	return frame->flags & (PKT_RX_L4_CSUM_GOOD | PKT_TX_L4_CSUM) &&
-	       (s->ipv6 || frame->flags & PKT_RX_IP_CSUM_GOOD) && s->payload && flags == 0x10 &&
-	       !(s->l4[12] & 0x0F) &&
-	       (frame->segments == 1 || frame->frame_size == (uint32_t)s->headers + s->payload);
+	if (!(frame->flags & (PKT_RX_L4_CSUM_GOOD | PKT_TX_L4_CSUM)) ||
+		!(s->ipv6 || frame->flags & PKT_RX_IP_CSUM_GOOD) || !s->payload ||
+		(frame->segments != 1 && frame->frame_size != (uint32_t)s->headers + s->payload))
+		return false;
+	if (s->udp)
+		return s->l4[UDP_CSUM] || s->l4[UDP_CSUM + 1]; /* 0: the sender computed none */
+	/* ACK alone; PSH ends a super-frame, ECE must just be equal. */
+	return (s->l4[13] & ~(0x08 | 0x40)) == 0x10 && !(s->l4[12] & 0x0F);
 }
 
 /* Addresses and ports, and on the way the Ethernet addresses, tags and types. */
@@ -119,8 +138,9 @@ static bool same_flow(const struct segment *a, const struct segment *b)
 {
 	size_t l2 = (size_t)(a->l3 - a->l2), addresses = a->ipv6 ? 8 : 12;
 
-	return a->ipv6 == b->ipv6 && (size_t)(b->l3 - b->l2) == l2 && !memcmp(a->l2, b->l2, l2) &&
-	       !memcmp(a->l3 + addresses, b->l3 + addresses, a->ipv6 ? 32 : 8) && !memcmp(a->l4, b->l4, 4);
+	return a->ipv6 == b->ipv6 && a->udp == b->udp && (size_t)(b->l3 - b->l2) == l2 &&
+	       !memcmp(a->l2, b->l2, l2) && !memcmp(a->l3 + addresses, b->l3 + addresses, a->ipv6 ? 32 : 8) &&
+	       !memcmp(a->l4, b->l4, 4);
 }
 
 /* Would cutting the super-frame give back this segment as its next one? */
@@ -128,12 +148,12 @@ static bool follows(const struct flow *flow, const struct segment *s)
 {
 	const struct segment *f = &flow->first;
 
-	if (s->seq != flow->next_seq || s->headers != f->headers || s->payload > f->payload || flow->pushed)
+	if (s->headers != f->headers || s->payload > f->payload || flow->pushed)
 		return false;
 	/* Acknowledgement; data offset and flags but PSH; window; urgent pointer and options. */
-	if (memcmp(s->l4 + 8, f->l4 + 8, 5) || (s->l4[13] ^ f->l4[13]) & ~0x08 ||
-		memcmp(s->l4 + 14, f->l4 + 14, 2) ||
-		memcmp(s->l4 + 18, f->l4 + 18, (size_t)(f->l2 + f->headers - f->l4 - 18)))
+	if (!s->udp && (s->seq != flow->next_seq || memcmp(s->l4 + 8, f->l4 + 8, 5) ||
+			       (s->l4[13] ^ f->l4[13]) & ~0x08 || memcmp(s->l4 + 14, f->l4 + 14, 2) ||
+			       memcmp(s->l4 + 18, f->l4 + 18, (size_t)(f->l2 + f->headers - f->l4 - 18))))
 		return false;
 	if (f->ipv6) {
 		if (memcmp(s->l3, f->l3, 4) || s->l3[7] != f->l3[7]) /* class, flow label; hop limit */
@@ -168,6 +188,11 @@ static struct pkt_buf *last_of(struct pkt_buf *frame)
 	return frame;
 }
 
+static bool has_psh(const struct segment *s)
+{
+	return !s->udp && s->l4[13] & 0x08;
+}
+
 static void open_flow(struct flow *flow, struct pkt_buf *frame, const struct segment *s, uint32_t slot)
 {
 	flow->first = *s;
@@ -176,7 +201,7 @@ static void open_flow(struct flow *flow, struct pkt_buf *frame, const struct seg
 	flow->payload = s->payload;
 	flow->segments = 1;
 	flow->slot = (uint16_t)slot;
-	flow->pushed = s->l4[13] & 0x08;
+	flow->pushed = has_psh(s);
 }
 
 /* Hang the payload of frame on the super-frame. Padding behind a payload goes. */
@@ -195,13 +220,14 @@ static void append(struct flow *flow, struct pkt_buf *super, struct pkt_buf *fra
 	flow->payload += s->payload;
 	flow->next_seq += s->payload;
 	flow->segments++;
-	flow->pushed = s->l4[13] & 0x08;
+	flow->pushed = has_psh(s);
 }
 
 /* Nothing follows any more: let the headers speak of the whole, and leave the checksum to whoever cuts. */
 static void close_flow(struct flow *flow, struct pkt_buf *super)
 {
 	const struct segment *f = &flow->first;
+	const uint8_t protocol = f->udp ? IPPROTO_UDP : IPPROTO_TCP;
 	uint32_t l4_size = (uint32_t)(f->l2 + f->headers - f->l4) + flow->payload;
 	uint16_t sum;
 
@@ -209,25 +235,27 @@ static void close_flow(struct flow *flow, struct pkt_buf *super)
 		return;
 	if (f->ipv6) {
 		store16(f->l3 + 4, (uint16_t)l4_size);
-		sum = checksum_fold(checksum_pseudo6(f->l3 + 8, f->l3 + 24, IPPROTO_TCP, l4_size));
+		sum = checksum_fold(checksum_pseudo6(f->l3 + 8, f->l3 + 24, protocol, l4_size));
 	} else {
 		store16(f->l3 + 2, (uint16_t)(IP4_HEADER + l4_size));
 		store16(f->l3 + 10, 0);
 		sum = checksum_finish(checksum_add(0, f->l3, IP4_HEADER));
 		memcpy(f->l3 + 10, &sum, sizeof(sum));
-		sum = checksum_fold(checksum_pseudo4(f->l3 + 12, f->l3 + 16, IPPROTO_TCP, l4_size));
+		sum = checksum_fold(checksum_pseudo4(f->l3 + 12, f->l3 + 16, protocol, l4_size));
 	}
-	memcpy(f->l4 + TCP_CSUM, &sum, sizeof(sum));
+	super->csum_offset = f->udp ? UDP_CSUM : TCP_CSUM;
+	memcpy(f->l4 + super->csum_offset, &sum, sizeof(sum));
+	if (f->udp)
+		store16(f->l4 + UDP_LENGTH, (uint16_t)l4_size);
 	if (flow->pushed)
 		f->l4[13] |= 0x08;
-	super->flags |= PKT_TX_L4_CSUM | (f->ipv6 ? PKT_TX_TSO6 : PKT_TX_TSO4);
+	super->flags |= PKT_TX_L4_CSUM | (f->udp ? PKT_TX_USO : f->ipv6 ? PKT_TX_TSO6 : PKT_TX_TSO4);
 	super->gso_size = f->payload;
 	super->header_size = f->headers;
 	super->csum_start = (uint16_t)(f->l4 - f->l2);
-	super->csum_offset = TCP_CSUM;
 }
 
-uint32_t gro_burst(struct pkt_buf *frames[], uint32_t count)
+uint32_t gro_burst(struct pkt_buf *frames[], uint32_t count, bool udp)
 {
 	struct flow flows[FLOW_BUCKETS];
 	uint8_t open[FLOW_BUCKETS]; /* bucket in use: its own number, else NO_FLOW */
@@ -240,7 +268,7 @@ uint32_t gro_burst(struct pkt_buf *frames[], uint32_t count)
 		struct pkt_buf *frame = frames[i];
 		struct segment s;
 
-		if (!parse(frame, &s)) {
+		if (!parse(frame, udp, &s)) {
 			frames[left++] = frame;
 			continue;
 		}

@@ -52,7 +52,8 @@ struct daemon {
 	struct ev_timer device_timer;
 	struct ev_async gone; /* from a worker: the interface has been deleted */
 	int exit_code;
-	bool offload;     /* super-frames both ways */
+	bool offload;     /* super-frames both ways: TCP */
+	bool offload_udp; /* and UDP */
 	bool ready;       /* was, once */
 	bool device_lost; /* gone or beyond a reset; the workers are parked */
 	bool ending;
@@ -240,7 +241,9 @@ static int offload_start(struct daemon *d)
 	int rc;
 
 	d->offload = !d->options.no_offload && (ixy_capabilities(d->dev) & needed) == needed;
-	rc = tap_set_offload(d->tap, d->offload);
+	d->offload_udp = d->offload && ixy_capabilities(d->dev) & IXY_CAP_USO &&
+			 tap_set_offload(d->tap, TAP_OFFLOAD_TCP_UDP) == 0;
+	rc = d->offload_udp ? 0 : tap_set_offload(d->tap, d->offload ? TAP_OFFLOAD_TCP : TAP_OFFLOAD_NONE);
 	if (rc < 0) {
 		log_error("%s: cannot set the interface's offloads: %s", d->options.ifname, strerror(-rc));
 		return EXIT_FAILURE;
@@ -414,6 +417,7 @@ static int start_workers(struct daemon *d)
 			.name = d->worker_names[i],
 			.cpu = o->cpu_count ? (int)o->cpus[i % o->cpu_count] : -1,
 			.gro = d->offload,
+			.gro_udp = d->offload_udp,
 			.poll = o->poll,
 			.idle_usecs = o->idle_usecs,
 			.interface_gone = tell_interface_gone,

@@ -38,7 +38,17 @@
 _Static_assert(sizeof(struct virtio_net_hdr_v1) == 12, "what TUNSETVNETHDRSZ is told");
 _Static_assert(sizeof(struct virtio_net_hdr_v1) <= PKT_BUF_HEADROOM, "the header lives in the headroom");
 
+/* Debian 12's headers are older than UDP super-frames (Linux 6.2). */
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
+#define VIRTIO_NET_HDR_GSO_UDP_L4 5
+#endif
+
 #define ETH_HEADER    14
+#define UDP_HEADER    8
 #define ETH_MIN_FRAME 60 /* without CRC */
 
 /* Buffers that a frame of 65,535 bytes, the longest that the kernel can hand out, takes: 33 of 2 KiB. */
@@ -280,11 +290,16 @@ int tap_persist(struct tap *tap, uid_t owner, gid_t group)
 	return ioctl(fd, TUNSETPERSIST, 1UL) < 0 ? -errno : 0;
 }
 
-int tap_set_offload(struct tap *tap, bool on)
+int tap_set_offload(struct tap *tap, enum tap_offload offload)
 {
-	unsigned long offloads = on ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN : 0;
+	static const unsigned long features[] = {
+		[TAP_OFFLOAD_NONE] = 0,
+		[TAP_OFFLOAD_TCP] = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN,
+		[TAP_OFFLOAD_TCP_UDP] =
+			TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN | TUN_F_USO4 | TUN_F_USO6,
+	};
 
-	return ioctl(tap->ports[0].fd, TUNSETOFFLOAD, offloads) < 0 ? -errno : 0;
+	return ioctl(tap->ports[0].fd, TUNSETOFFLOAD, features[offload]) < 0 ? -errno : 0;
 }
 
 int tap_set_carrier(struct tap *tap, bool on)
@@ -372,9 +387,10 @@ static void put_header(uint8_t *start, const struct pkt_buf *frame)
 		header.csum_start = frame->csum_start;
 		header.csum_offset = frame->csum_offset;
 	}
-	if (frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6)) {
-		header.gso_type =
-			frame->flags & PKT_TX_TSO4 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6;
+	if (frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO)) {
+		header.gso_type = frame->flags & PKT_TX_TSO4   ? VIRTIO_NET_HDR_GSO_TCPV4
+				  : frame->flags & PKT_TX_TSO6 ? VIRTIO_NET_HDR_GSO_TCPV6
+							       : VIRTIO_NET_HDR_GSO_UDP_L4;
 		header.hdr_len = frame->header_size;
 		header.gso_size = frame->gso_size;
 	}
@@ -398,7 +414,11 @@ static void take_header(struct pkt_buf *frame)
 	case VIRTIO_NET_HDR_GSO_NONE: return;
 	case VIRTIO_NET_HDR_GSO_TCPV4: frame->flags |= PKT_TX_TSO4; break;
 	case VIRTIO_NET_HDR_GSO_TCPV6: frame->flags |= PKT_TX_TSO6; break;
-	default: frame->flags |= PKT_TX_USO; break;
+	default:
+		frame->flags |= PKT_TX_USO;
+		frame->gso_size = header.gso_size;
+		frame->header_size = (uint16_t)(header.csum_start + UDP_HEADER);
+		return;
 	}
 	frame->gso_size = header.gso_size;
 	/* header.hdr_len is a hint of at least this. The data offset in the TCP header tells exactly. */

@@ -30,10 +30,11 @@ bool tap_attached(const struct tap *tap);
 int tap_persist(struct tap *tap, uid_t owner, gid_t group);
 
 /*
- * Let the kernel hand over frames without checksums and TCP super-frames of up to 64 KiB, for the NIC to
- * finish; or take that back. 0 or a negative errno.
+ * What the kernel may leave for the NIC to finish: nothing; checksums and TCP super-frames of up to 64 KiB; or
+ * UDP super-frames as well, for which it takes Linux 6.2 (-EINVAL before). 0 or a negative errno.
  */
-int tap_set_offload(struct tap *tap, bool on);
+enum tap_offload { TAP_OFFLOAD_NONE, TAP_OFFLOAD_TCP, TAP_OFFLOAD_TCP_UDP };
+int tap_set_offload(struct tap *tap, enum tap_offload offload);
 
 /* What the interface shows as its cable's state: NO-CARRIER or LOWER_UP. 0 or a negative errno. */
 int tap_set_carrier(struct tap *tap, bool on);

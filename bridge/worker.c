@@ -161,7 +161,7 @@ static uint32_t forward_rx(struct worker *w)
 		return 0;
 	good = drop_too_long(w, frames, count);
 	if (w->config.gro)
-		good = gro_burst(frames, good);
+		good = gro_burst(frames, good, w->config.gro_udp);
 	else
 		complete_checksums(frames, good);
 	if (good && unlikely(kernel_port_send(w->config.port, frames, good, w->counters) < 0))

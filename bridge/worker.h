@@ -26,7 +26,7 @@ struct worker_config {
 	struct queue_counters *counters; /* zeroed; written by the worker alone, and outlive it */
 	const char *name;                /* of the thread, in ps and top */
 	int cpu;                         /* where it runs; -1: the scheduler chooses */
-	bool gro;                        /* coalesce TCP toward the kernel */
+	bool gro, gro_udp;               /* coalesce TCP, and UDP as well, toward the kernel */
 	bool poll;                       /* never sleep */
 	uint32_t idle_usecs;             /* longest time to poll in vain before sleeping */
 	/* Called once, in the worker's thread, when the interface has been deleted. The worker then waits. */

@@ -51,6 +51,7 @@ enum ixy_log_level {
 #define IXY_CAP_RSS        (1u << 3) /* spreads flows over receive queues */
 #define IXY_CAP_JUMBO      (1u << 4) /* MTU over 1500 */
 #define IXY_CAP_INTERRUPTS (1u << 5) /* ixy_rx_irq_fd() and ixy_event_fd() give descriptors to sleep on */
+#define IXY_CAP_USO        (1u << 6) /* PKT_TX_USO */
 
 /*
  * Which addresses a PCI function is given for its DMA. AUTO is what its way suggests: physical ones where nothing

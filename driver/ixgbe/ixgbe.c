@@ -421,7 +421,7 @@ static int ixgbe_open(struct pci_device *pci, const struct ixy_options *options,
 	if (!options->no_interrupts && !dev->interrupts && pci->irq_count > 0)
 		ixy_log(IXY_LOG_INFO, "%s: %u interrupt vectors where %u are needed: the queues are polled",
 			pci->name, pci->irq_count, options->rx_queues + 1u);
-	dev->ixy.capabilities = IXY_CAP_RX_CSUM | IXY_CAP_TX_CSUM | IXY_CAP_TSO | IXY_CAP_RSS |
+	dev->ixy.capabilities = IXY_CAP_RX_CSUM | IXY_CAP_TX_CSUM | IXY_CAP_TSO | IXY_CAP_USO | IXY_CAP_RSS |
 				IXY_CAP_JUMBO | (dev->interrupts ? IXY_CAP_INTERRUPTS : 0);
 	dev->event_fd = -1;
 	dev->up = true;

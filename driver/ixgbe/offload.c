@@ -5,9 +5,9 @@
  * A context says where the headers lie and how to cut. It stays in the queue until another one replaces it,
  * and each data descriptor that uses offloads refers to it; so the frames of one flow need only one.
  *
- * The pseudo-header sum in the L4 checksum field is the sender's work. For TSO the NIC wants it without the
- * length, which differs from segment to segment; and it fills in the IP lengths and the IPv4 header checksum
- * itself. The kernel hands frames over with all of these filled in, so they are taken out here, in the frame.
+ * The pseudo-header sum in the L4 checksum field is the sender's work. To segment, TCP or UDP, the NIC wants it without the
+ * length, which differs from segment to segment; and it fills in the IP and UDP lengths and the IPv4 header
+ * checksum itself. The kernel hands frames over with all of these filled in, so they are taken out here, in the frame.
  */
 #include <endian.h>
 #include <errno.h>
@@ -20,6 +20,8 @@
 #define ETHERTYPE_IPV6  0x86DD
 #define ETHERTYPE_VLAN  0x8100
 #define ETHERTYPE_QINQ  0x88A8
+#define TCP_HEADER      20u
+#define UDP_HEADER      8u
 #define TCP_CSUM_OFFSET 16
 #define UDP_CSUM_OFFSET 6
 #define IXGBE_TSO_MAX   ((256u << 10) - 1) /* PAYLEN has 18 bits */
@@ -49,10 +51,10 @@ int ixgbe_tx_offload(
 	struct pkt_buf *frame, struct ixgbe_context *context, uint32_t *command, uint32_t *olinfo)
 {
 	uint8_t *p = frame->data;
-	bool tso = frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6);
+	bool segment = frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO);
 	uint32_t maclen = 14, iplen, l4len = 0, ethertype, l4t;
 
-	if (frame->flags & PKT_TX_USO || frame->size < 14 + 20)
+	if (frame->size < 14 + 20)
 		return -EINVAL;
 	ethertype = load16(p + 12);
 	while ((ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_QINQ) &&
@@ -75,16 +77,23 @@ int ixgbe_tx_offload(
 		return -EINVAL;
 
 	*olinfo = TXD_OL_CC | TXD_OL_POPTS_TXSM;
-	if (tso) {
+	if (segment) {
 		uint32_t payload;
 
 		/* All headers in the first buffer, something behind them, sizes that the fields can hold. */
-		if (l4t != TXC_L4T_TCP || frame->csum_start + 20u > frame->size || !frame->gso_size)
-			return -EINVAL;
-		if (!!(frame->flags & PKT_TX_TSO4) != (ethertype == ETHERTYPE_IPV4))
-			return -EINVAL;
-		l4len = (uint32_t)(p[frame->csum_start + 12] >> 4) * 4;
-		if (l4len < 20 || frame->csum_start + l4len > frame->size ||
+		if (frame->flags & PKT_TX_USO) {
+			if (l4t != TXC_L4T_UDP)
+				return -EINVAL;
+			l4len = UDP_HEADER;
+		} else {
+			if (l4t != TXC_L4T_TCP || frame->csum_start + TCP_HEADER > frame->size ||
+				!!(frame->flags & PKT_TX_TSO4) != (ethertype == ETHERTYPE_IPV4))
+				return -EINVAL;
+			l4len = (uint32_t)(p[frame->csum_start + 12] >> 4) * 4;
+			if (l4len < TCP_HEADER)
+				return -EINVAL;
+		}
+		if (!frame->gso_size || frame->csum_start + l4len > frame->size ||
 			frame->csum_start + l4len >= frame->frame_size)
 			return -EINVAL;
 		payload = frame->frame_size - frame->csum_start - l4len;
@@ -107,6 +116,6 @@ int ixgbe_tx_offload(
 	context->tucmd = TXD_CMD_DEXT | TXD_DTYP_CONTEXT | l4t << TXC_TUCMD_L4T_SHIFT |
 			 (ethertype == ETHERTYPE_IPV4 ? TXC_TUCMD_IPV4 : 0);
 	context->mss_l4len_idx =
-		tso ? (uint32_t)frame->gso_size << TXC_MSS_SHIFT | l4len << TXC_L4LEN_SHIFT : 0;
+		segment ? (uint32_t)frame->gso_size << TXC_MSS_SHIFT | l4len << TXC_L4LEN_SHIFT : 0;
 	return 0;
 }

@@ -109,7 +109,7 @@ static bool tx_chain_sound(const struct pkt_buf *frame)
 static void tx_plan(const struct ixgbe_device *dev, const struct ixgbe_tx_queue *q, struct pkt_buf *frame,
 	struct tx_plan *plan)
 {
-	bool tso = frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6);
+	bool tso = frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO);
 	uint32_t longest = __atomic_load_n(&dev->ixy.mtu, __ATOMIC_RELAXED) + ETH_HEADER + VLAN_TAG;
 
 	plan->drop = IXY_DROP_COUNT;

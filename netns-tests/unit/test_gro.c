@@ -1,5 +1,5 @@
 /*
- * Coalescing received TCP segments: what must be merged, what must not, and that cutting a super-frame again
+ * Coalescing received TCP segments and UDP datagrams: what must be merged, what must not, and that cutting a super-frame again
  * (gso.c) gives back the very frames that went in.
  */
 #include <setjmp.h>
@@ -34,7 +34,7 @@ struct burst {
 	uint32_t count, left;
 };
 
-/* One TCP segment; what the tests vary. */
+/* One TCP segment or UDP datagram; what the tests vary. */
 struct spec {
 	bool v6, vlan;
 	uint16_t sport;
@@ -43,6 +43,7 @@ struct spec {
 	uint8_t flags, tos, ttl, options; /* options: bytes, a multiple of 4 */
 	uint32_t stamp;                   /* goes into the options */
 	bool no_df, pad, bad_sum, unchecked;
+	bool udp, no_sum;
 };
 
 static const struct spec plain = {.sport = 4000,
@@ -79,7 +80,9 @@ static void put32(uint8_t *p, uint32_t v)
 
 static uint32_t build(uint8_t *f, const struct spec *s)
 {
-	uint32_t l3 = L3 + (s->vlan ? 4 : 0), l4 = l3 + (s->v6 ? 40 : 20), header = 20u + s->options;
+	uint32_t l3 = L3 + (s->vlan ? 4 : 0), l4 = l3 + (s->v6 ? 40 : 20);
+	uint32_t header = s->udp ? 8 : 20u + s->options, sum_at = s->udp ? 6 : 16;
+	uint8_t protocol = s->udp ? 17 : 6;
 	uint32_t l4_size = header + s->payload, size = l4 + l4_size;
 	uint64_t pseudo;
 	uint16_t sum;
@@ -93,11 +96,11 @@ static uint32_t build(uint8_t *f, const struct spec *s)
 		f[l3] = 0x60;
 		f[l3 + 1] = s->tos;
 		put16(f + l3 + 4, l4_size);
-		f[l3 + 6] = 6;
+		f[l3 + 6] = protocol;
 		f[l3 + 7] = s->ttl;
 		f[l3 + 23] = 1;
 		f[l3 + 39] = 2;
-		pseudo = checksum_pseudo6(f + l3 + 8, f + l3 + 24, 6, l4_size);
+		pseudo = checksum_pseudo6(f + l3 + 8, f + l3 + 24, protocol, l4_size);
 	} else {
 		f[l3] = 0x45;
 		f[l3 + 1] = s->tos;
@@ -105,27 +108,32 @@ static uint32_t build(uint8_t *f, const struct spec *s)
 		put16(f + l3 + 4, s->id);
 		f[l3 + 6] = s->no_df ? 0 : 0x40;
 		f[l3 + 8] = s->ttl;
-		f[l3 + 9] = 6;
+		f[l3 + 9] = protocol;
 		memcpy(f + l3 + 12, (uint8_t[]){10, 0, 0, 1, 10, 0, 0, 2}, 8);
 		sum = checksum_finish(checksum_add(0, f + l3, 20));
 		memcpy(f + l3 + 10, &sum, 2);
-		pseudo = checksum_pseudo4(f + l3 + 12, f + l3 + 16, 6, l4_size);
+		pseudo = checksum_pseudo4(f + l3 + 12, f + l3 + 16, protocol, l4_size);
 	}
 	put16(f + l4, s->sport);
 	put16(f + l4 + 2, 80);
-	put32(f + l4 + 4, s->seq);
-	put32(f + l4 + 8, s->ack);
-	f[l4 + 12] = (uint8_t)(header / 4 << 4);
-	f[l4 + 13] = s->flags;
-	put16(f + l4 + 14, s->window);
-	if (s->options >= 4)
-		put32(f + l4 + 20, s->stamp);
+	if (s->udp) {
+		put16(f + l4 + 4, l4_size);
+	} else {
+		put32(f + l4 + 4, s->seq);
+		put32(f + l4 + 8, s->ack);
+		f[l4 + 12] = (uint8_t)(header / 4 << 4);
+		f[l4 + 13] = s->flags;
+		put16(f + l4 + 14, s->window);
+		if (s->options >= 4)
+			put32(f + l4 + 20, s->stamp);
+	}
 	for (uint32_t i = 0; i < s->payload; i++)
 		f[l4 + header + i] = (uint8_t)(s->seq + i);
 	sum = checksum_finish(checksum_add(pseudo, f + l4, l4_size));
 	if (s->bad_sum)
 		sum ^= 0x5555;
-	memcpy(f + l4 + 16, &sum, 2);
+	if (!s->no_sum)
+		memcpy(f + l4 + sum_at, &sum, 2);
 	return size;
 }
 
@@ -160,7 +168,7 @@ static void add_run(struct burst *b, struct spec s, unsigned n)
 
 static uint32_t coalesce(struct burst *b)
 {
-	b->left = gro_burst(b->frames, b->count);
+	b->left = gro_burst(b->frames, b->count, true);
 	return b->left;
 }
 
@@ -182,7 +190,7 @@ static void assert_restores(struct burst *b, bool fixed_ids)
 	memset(used, 0, sizeof(used));
 	for (uint32_t i = 0; i < b->left; i++) {
 		struct pkt_buf *super = b->frames[i];
-		bool merged = super->flags & (PKT_TX_TSO4 | PKT_TX_TSO6);
+		bool merged = super->flags & (PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO);
 		struct iovec iov[GRO_BURST], pieces[GSO_PIECES_MAX];
 		uint8_t header[GSO_HEADER_MAX], cut[DATA];
 		uint32_t total = 0, n = 0;
@@ -199,8 +207,9 @@ static void assert_restores(struct burst *b, bool fixed_ids)
 		if (merged) {
 			struct virtio_net_hdr vnet = {
 				.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
-				.gso_type = super->flags & PKT_TX_TSO4 ? VIRTIO_NET_HDR_GSO_TCPV4
-								       : VIRTIO_NET_HDR_GSO_TCPV6,
+				.gso_type = super->flags & PKT_TX_USO    ? VIRTIO_NET_HDR_GSO_UDP_L4
+					    : super->flags & PKT_TX_TSO4 ? VIRTIO_NET_HDR_GSO_TCPV4
+									 : VIRTIO_NET_HDR_GSO_TCPV6,
 				.hdr_len = super->header_size,
 				.gso_size = super->gso_size,
 				.csum_start = super->csum_start,
@@ -270,6 +279,52 @@ static void consecutive_segments_become_one(void **state)
 		assert_restores(b, false);
 		free(b);
 	}
+}
+
+static void datagrams_of_one_flow_become_one(void **state)
+{
+	(void)state;
+	for (unsigned kind = 0; kind < 4; kind++) {
+		struct burst *b = new_burst();
+		struct spec s = plain;
+
+		s.udp = true;
+		s.v6 = kind & 1;
+		s.vlan = kind & 2;
+		s.payload = 18; /* the shortest frame */
+		s.pad = true;
+		add_run(b, s, 63);
+		s.payload = 7; /* a shorter one is the last */
+		add(b, &s);
+		s.payload = 18;
+		add(b, &s);
+		assert_int_equal(coalesce(b), 2);
+		assert_int_equal(
+			b->frames[0]->flags & (PKT_TX_USO | PKT_TX_L4_CSUM | PKT_TX_TSO4 | PKT_TX_TSO6),
+			PKT_TX_USO | PKT_TX_L4_CSUM);
+		assert_int_equal(b->frames[0]->gso_size, 18);
+		assert_int_equal(b->frames[0]->csum_offset, 6);
+		assert_int_equal(b->frames[0]->segments, 64);
+		assert_restores(b, true);
+		free(b);
+	}
+}
+
+static void udp_is_left_alone_where_the_kernel_takes_no_udp_super_frames(void **state)
+{
+	struct burst *b = new_burst();
+	struct spec s = plain;
+	(void)state;
+
+	s.udp = true;
+	add_run(b, s, 5);
+	s = plain;
+	add_run(b, s, 5);
+	assert_int_equal(gro_burst(b->frames, b->count, false), 6);
+	b->left = 6;
+	for (unsigned i = 0; i < 5; i++)
+		assert_false(b->frames[i]->flags & PKT_TX_USO);
+	free(b);
 }
 
 static void a_super_frame_ends_at_64_kib(void **state)
@@ -455,6 +510,54 @@ static void anything_that_cutting_would_not_restore_is_left_alone(void **state)
 	}
 }
 
+static void datagrams_that_differ_are_left_alone(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 9; i++) {
+		struct burst *b = new_burst();
+		struct spec s = plain;
+		struct pkt_buf *frame;
+
+		s.udp = true;
+		s.no_df = i == 3;
+		s.no_sum = i == 5;
+		add(b, &s);
+		s.id++;
+		switch (i) {
+		case 0: s.payload++; break; /* longer than the first */
+		case 1: s.tos = 4; break;
+		case 2: s.ttl--; break;
+		case 3: s.id += 3; break;
+		case 4: s.bad_sum = true; break;
+		case 5: break; /* neither has a checksum */
+		case 6: s.unchecked = true; break;
+		case 7: s.payload = 0; break;
+		case 8: s.udp = false; break; /* TCP with the same ports */
+		}
+		frame = add(b, &s);
+		assert_int_equal(coalesce(b), 2);
+		assert_false(frame->flags & PKT_TX_USO);
+		assert_restores(b, false);
+		free(b);
+	}
+}
+
+static void a_datagram_whose_length_disagrees_passes_untouched(void **state)
+{
+	(void)state;
+	for (int off = -1; off <= 1; off += 2) {
+		struct burst *b = new_burst();
+		struct spec s = plain;
+
+		s.udp = true;
+		add_run(b, s, 3);
+		for (unsigned i = 0; i < 3; i++)
+			put16(b->frames[i]->data + L3 + 20 + 4, (uint32_t)(8 + s.payload + off));
+		assert_int_equal(coalesce(b), 3);
+		free(b);
+	}
+}
+
 static void what_is_no_plain_tcp_passes_untouched(void **state)
 {
 	struct burst *b = new_burst();
@@ -471,7 +574,7 @@ static void what_is_no_plain_tcp_passes_untouched(void **state)
 		case 0: frame->data[L3] = 0x46; break;             /* IP options */
 		case 1: frame->data[L3 + 6] = 0x20; break;         /* more fragments */
 		case 2: frame->data[L3 + 7] = 9; break;            /* a later fragment */
-		case 3: frame->data[L3 + 9] = 17; break;           /* UDP */
+		case 3: frame->data[L3 + 9] = 17; break;           /* UDP, but no UDP header */
 		case 4: put16(frame->data + L3 + 2, 60000); break; /* longer than the frame */
 		case 5: put16(frame->data + L3 + 2, 30); break;    /* shorter than its headers */
 		case 6:
@@ -508,6 +611,7 @@ static void random_bursts_are_restored_byte_for_byte(void **state)
 			flows[i].sport = (uint16_t)(100 + i);
 			flows[i].v6 = rand() % 2;
 			flows[i].vlan = rand() % 2;
+			flows[i].udp = rand() % 3 == 0;
 			flows[i].options = (uint8_t)(rand() % 4 * 4);
 			flows[i].payload = (uint16_t)(1 + rand() % 1400);
 			flows[i].seq = (uint32_t)rand() * 2u + 1;
@@ -543,6 +647,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(consecutive_segments_become_one),
+		cmocka_unit_test(datagrams_of_one_flow_become_one),
+		cmocka_unit_test(udp_is_left_alone_where_the_kernel_takes_no_udp_super_frames),
 		cmocka_unit_test(a_super_frame_ends_at_64_kib),
 		cmocka_unit_test(a_short_segment_or_push_is_the_last),
 		cmocka_unit_test(flows_are_merged_side_by_side),
@@ -551,6 +657,8 @@ int main(void)
 		cmocka_unit_test(padding_is_not_payload),
 		cmocka_unit_test(segments_in_several_buffers_are_merged_too),
 		cmocka_unit_test(anything_that_cutting_would_not_restore_is_left_alone),
+		cmocka_unit_test(datagrams_that_differ_are_left_alone),
+		cmocka_unit_test(a_datagram_whose_length_disagrees_passes_untouched),
 		cmocka_unit_test(what_is_no_plain_tcp_passes_untouched),
 		cmocka_unit_test(random_bursts_are_restored_byte_for_byte),
 	};

@@ -180,7 +180,7 @@ static int use_tap(void *queues)
 		return rc;
 	if (tap_set_mac(tap, (struct ixy_mac){{2, 0, 0, 0, 0, 9}}))
 		return 1;
-	if (tap_set_offload(tap, true))
+	if (tap_set_offload(tap, TAP_OFFLOAD_TCP))
 		return 2;
 	if (tap_set_carrier(tap, true))
 		return 3;
@@ -477,7 +477,7 @@ static void a_coalesced_burst_is_one_packet_to_the_kernel_that_it_could_cut_agai
 		frames[i] = received(f->pool, data, HEADERS + (uint32_t)payloads[i]);
 		frames[i]->flags = PKT_RX_IP_CSUM_GOOD | PKT_RX_L4_CSUM_GOOD;
 	}
-	assert_int_equal(gro_burst(frames, 4), 1);
+	assert_int_equal(gro_burst(frames, 4, false), 1);
 	assert_int_equal(kernel_port_send(f->port, frames, 1, &f->counters), 0);
 
 	assert_true(readable(socket));
@@ -540,7 +540,7 @@ static void what_the_kernel_leaves_to_the_nic_stands_in_the_frame(void **state)
 		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 34, .csum_offset = 16};
 	struct pkt_buf *frame;
 
-	assert_int_equal(tap_set_offload(f->tap, true), 0);
+	assert_int_equal(tap_set_offload(f->tap, TAP_OFFLOAD_TCP), 0);
 	frame = sent_with(f, header, 500, 0x50);
 	assert_non_null(frame);
 	assert_int_equal(frame->flags, PKT_TX_L4_CSUM);
@@ -578,8 +578,8 @@ static void without_offload_the_kernel_does_it_all_itself(void **state)
 	struct fixture *f = *state;
 	struct pkt_buf *frames[8];
 
-	assert_int_equal(tap_set_offload(f->tap, true), 0);
-	assert_int_equal(tap_set_offload(f->tap, false), 0);
+	assert_int_equal(tap_set_offload(f->tap, TAP_OFFLOAD_TCP), 0);
+	assert_int_equal(tap_set_offload(f->tap, TAP_OFFLOAD_NONE), 0);
 	/* Nobody can switch on behind our back what the NIC would then have to do. */
 	shell("ethtool -K t0 tx-checksum-ip-generic on tso on >/dev/null 2>&1");
 	frames[0] = sent_with(f, header, 3 * MSS, 0x50);
@@ -620,7 +620,7 @@ static void hostile_offload_requests_are_carried_without_harm(void **state)
 	static const uint16_t sizes[] = {0, 1, 7, 65534, 65535};
 	struct fixture *f = *state;
 
-	assert_int_equal(tap_set_offload(f->tap, true), 0);
+	assert_int_equal(tap_set_offload(f->tap, TAP_OFFLOAD_TCP), 0);
 	for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]) * 2; i++) {
 		for (size_t j = 0; j < sizeof(sizes) / sizeof(sizes[0]); j++) {
 			struct virtio_net_hdr header = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
