@@ -172,9 +172,16 @@ static void let_inherit(int fd, bool inherit)
 
 /*
  * The IOMMU: interrupts pass it as they are, because the software NIC's come by QEMU's qtest socket; with
- * caching-mode the guest reports each new map, not only those it takes away.
+ * caching-mode the guest reports each new map, not only those it takes away. Constant string until the next call.
  */
-#define IOMMU_MACHINE "-device intel-iommu,intremap=off,caching-mode=on,aw-bits=48 "
+static const char *iommu_device(const struct vm_options *options)
+{
+	static char text[80];
+
+	snprintf(text, sizeof(text), "-device intel-iommu,intremap=off,caching-mode=on,aw-bits=%u",
+		options->address_bits ? options->address_bits : 48);
+	return options->iommu ? text : "";
+}
 
 static void start_programs(struct vm *vm, const struct vm_options *options)
 {
@@ -196,7 +203,7 @@ static void start_programs(struct vm *vm, const struct vm_options *options)
 	let_inherit(pair[1], true);
 	vm->qemu = process_start("qemu", NULL,
 		"exec qemu-system-x86_64 -M q35,kernel-irqchip=%s,memory-backend=ram "
-		"-accel tcg,thread=single -cpu max -smp 2 -m 1G %s"
+		"-accel tcg,thread=single -cpu max -smp 2 -m 1G %s "
 		"-object memory-backend-memfd,id=ram,size=1G,share=on "
 		"-nographic -nodefaults -no-reboot -serial stdio "
 		"-qtest unix:%s,server=on,wait=off -qtest-log none "
@@ -206,8 +213,8 @@ static void start_programs(struct vm *vm, const struct vm_options *options)
 		"-device virtio-serial-pci -device virtserialport,chardev=agent,name=agent "
 		"-kernel %s/vmlinuz -initrd %s/initrd.gz -append 'console=ttyS0 panic=-1 quiet agent=%s %s "
 		"%s'",
-		options->iommu ? "split" : "on", options->iommu ? IOMMU_MACHINE : "", qtest, pair[1], agent,
-		image, image, rig_program("vm/agent"), options->iommu ? "intel_iommu=on" : "",
+		options->iommu ? "split" : "on", iommu_device(options), qtest, pair[1], agent, image, image,
+		rig_program("vm/agent"), options->iommu ? "intel_iommu=on" : "",
 		options->append ? options->append : "");
 	close(pair[1]);
 }

@@ -40,7 +40,8 @@ struct vm_options {
 	 * physical addresses.
 	 */
 	bool iommu;
-	const char *append; /* to the kernel's command line; NULL: nothing */
+	unsigned address_bits; /* that it translates: 39 or 48; 0: 48 */
+	const char *append;    /* to the kernel's command line; NULL: nothing */
 };
 
 /*

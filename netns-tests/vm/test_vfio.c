@@ -1,0 +1,425 @@
+/*
+ * ixy-tapd on a PCI function through VFIO, behind an IOMMU: with interrupts, in its own addresses, and without any
+ * privilege. The software NIC translates its DMA by the guest's own tables, as an IOMMU does.
+ *
+ * Run with the argument "stray" this program is something else: see stray().
+ */
+#include <unistd.h>
+
+#include "driver/ixy.h"
+#include "tapd.h"
+#include "traffic.h"
+
+#define FUNCTION "/sys/bus/pci/devices/" VM_NIC
+#define CHIPSET  "0000:00:1f." /* of several functions */
+
+/* A user of the guest that nobody has heard of. */
+#define USER "54321"
+/* No capability, now or ever: neither root's nor by a file's. */
+#define AS_USER                                                                                         \
+	"setpriv --reuid=" USER " --regid=" USER " --clear-groups --bounding-set=-all --inh-caps=-all " \
+	"--ambient-caps=-all --no-new-privs"
+
+/* Bind the NIC to a driver, whichever has it. "" leaves it without one. */
+static void bind(struct vm *vm, const char *driver)
+{
+	vm_ok(vm,
+		"cd " FUNCTION " && { ! test -e driver || echo " VM_NIC " >driver/unbind; } && "
+		"echo '%s' >driver_override && { test -z '%s' || echo " VM_NIC
+		" >/sys/bus/pci/drivers_probe; } && "
+		"{ test -z '%s' || readlink driver | grep '/%s$'; }",
+		driver, driver, driver, driver);
+}
+
+static int boot(void **state)
+{
+	static const struct vm_options options = {.iommu = true};
+	struct vm *vm;
+
+	vm_boot_with(state, &options);
+	vm = *state;
+	vm_ok(vm, "dmesg | grep -q 'DMAR: IOMMU enabled' && test -e " FUNCTION "/iommu_group");
+	vm_ok(vm,
+		"modprobe tun && modprobe vfio_iommu_type1 allow_unsafe_interrupts=1 && modprobe vfio-pci && "
+		"chmod 666 /dev/net/tun");
+	vm_ok(vm, "echo 48 >/proc/sys/vm/nr_hugepages && grep -x 48 /proc/sys/vm/nr_hugepages");
+	bind(vm, "vfio-pci");
+	return 0;
+}
+
+/* --- traffic -------------------------------------------------------------------------------------------- */
+
+static void all_traffic_passes_in_the_programs_own_addresses(void **state)
+{
+	struct vm *vm = *state;
+
+	tapd_up(vm, "");
+	traffic_pings(vm);
+	traffic_sizes(vm);
+	traffic_streams(vm);
+	traffic_file(vm);
+	tapd_down(vm, ".resets == 0 and .nic.crc_errors == 0 and .rx.frames > 1000 and .tx.frames > 1000");
+	/* It is left to the driver that it was bound to, and not to the kernel's own. */
+	vm_ok(vm, "readlink " FUNCTION "/driver | grep /vfio-pci$");
+	vm_assert_no_violation(vm);
+}
+
+static void an_idle_queue_sleeps_until_an_interrupt_comes(void **state)
+{
+	struct vm *vm = *state;
+	uint64_t ticks, sleeps, wakeups;
+
+	tapd_up(vm, "");
+	traffic_pings(vm);
+	wakeups = tapd_count(vm, ".queues[0].wakeups");
+	sleeps = tapd_count(vm, ".queues[0].sleeps");
+	/* Without interrupts it would nap at least a thousand times a second. */
+	ticks = vm_number(vm,
+		"f=/proc/$(cat /run/tapd.pid)/stat; a=$(awk '{ print $14 + $15 }' $f); sleep 3; "
+		"awk -v a=$a '{ print $14 + $15 - a }' $f");
+	assert_in_range(tapd_count(vm, ".queues[0].sleeps") - sleeps, 0, 300);
+	assert_in_range(ticks, 0, 3 * (uint64_t)sysconf(_SC_CLK_TCK) / 4);
+	/* Frames that come one by one each wake it. */
+	command_ok(vm->rig->peer, "ping -nqc20 -i0.05 -W5 %s", vm->rig->v4_host);
+	assert_true(tapd_count(vm, ".queues[0].wakeups") >= wakeups + 20);
+	tapd_down(vm, ".resets == 0");
+	vm_assert_no_violation(vm);
+}
+
+static void with_poll_no_interrupt_is_needed(void **state)
+{
+	struct vm *vm = *state;
+
+	tapd_up(vm, "--poll");
+	traffic_pings(vm);
+	traffic_file(vm);
+	tapd_down(vm, ".resets == 0 and ([.queues[].sleeps] | add) == 0");
+	vm_assert_no_violation(vm);
+}
+
+static void jumbo_frames_and_several_queues_pass(void **state)
+{
+	struct vm *vm = *state;
+
+	traffic_cable_mtu(vm, 9000);
+	tapd_up(vm, "--mtu 9000 --queues 2");
+	traffic_pings(vm);
+	traffic_jumbo(vm);
+	/* Flows from many ports spread: both queues have their frames. */
+	command_ok(vm->rig->peer,
+		"for port in $(seq 20000 20063); do echo x | socat -u - UDP4-SENDTO:%s:9,sourceport=$port; "
+		"done",
+		vm->rig->v4_host);
+	assert_true(tapd_count(vm, "[.queues[].rx.frames] | min") > 0);
+	tapd_down(vm, ".resets == 0 and ([.queues[].wakeups] | min) > 0");
+	traffic_cable_mtu(vm, 1500);
+	vm_assert_no_violation(vm);
+}
+
+static void physical_addresses_work_too(void **state)
+{
+	struct vm *vm = *state;
+
+	tapd_up(vm, "--iova pa");
+	traffic_pings(vm);
+	traffic_file(vm);
+	tapd_down(vm, ".resets == 0");
+	vm_assert_no_violation(vm);
+}
+
+static void without_huge_pages_ordinary_ones_do(void **state)
+{
+	struct vm *vm = *state;
+
+	vm_ok(vm, "echo 0 >/proc/sys/vm/nr_hugepages");
+	tapd_up(vm, "");
+	tapd_assert_said(vm, "no free huge pages");
+	traffic_pings(vm);
+	traffic_file(vm);
+	tapd_down(vm, ".resets == 0");
+	/* Physical addresses are another matter. */
+	tapd_refuses(vm, "", "--iova pa " VM_NIC " ixy0", TAPD_DEVICE, "huge pages");
+	vm_ok(vm, "echo 48 >/proc/sys/vm/nr_hugepages");
+	vm_assert_no_violation(vm);
+}
+
+/* --- without privilege ---------------------------------------------------------------------------------- */
+
+/* What root does once for a user. */
+static void prepare_for_user(struct vm *vm, const char *kind)
+{
+	vm_ok(vm,
+		"chown " USER " /dev/vfio/$(basename $(readlink " FUNCTION "/iommu_group)) && "
+		"ip tuntap add ixy0 mode tap %s user " USER,
+		kind);
+}
+
+static void forget_user(struct vm *vm)
+{
+	vm_ok(vm, "chown root /dev/vfio/[0-9]* && ip link del ixy0");
+}
+
+/* How often the daemon has said this. */
+static unsigned said_times(struct vm *vm, const char *words)
+{
+	const char *at = tapd_words(vm);
+	unsigned n = 0;
+
+	while ((at = strstr(at, words))) {
+		at++;
+		n++;
+	}
+	return n;
+}
+
+static void a_user_without_any_capability_runs_it(void **state)
+{
+	struct vm *vm = *state;
+
+	prepare_for_user(vm, "");
+	tapd_up_behind(vm, "prlimit --memlock=134217728 " AS_USER, "--mtu 4000");
+	vm_ok(vm, "! grep -E '^Cap(Inh|Prm|Eff|Bnd|Amb):.*[1-9a-f]' /proc/$(cat /run/tapd.pid)/status && "
+		  "grep '^Uid:.*" USER "' /proc/$(cat /run/tapd.pid)/status");
+	traffic_pings(vm);
+	traffic_sizes(vm);
+	traffic_streams(vm);
+	traffic_file(vm);
+	/* What takes CAP_NET_ADMIN is root's, and the daemon follows. */
+	vm_ok(vm, "ip link set ixy0 mtu 9000 && ip link set ixy0 promisc on");
+	assert_soon(10, strtoul(rig_ctl(vm->rig, "peek 0 4268"), NULL, 16) >> 16 == 9018);
+	assert_soon(10, strtoul(rig_ctl(vm->rig, "peek 0 5080"), NULL, 16) & 0x200); /* FCTRL.UPE */
+	vm_ok(vm, "ip link set ixy0 mtu 1500 && ip link set ixy0 promisc off");
+	rig_ctl(vm->rig, "link 0 out");
+	traffic_await_carrier(vm, "ixy0", false);
+	rig_ctl(vm->rig, "link 0 in");
+	traffic_await_carrier(vm, "ixy0", true);
+	traffic_pings(vm);
+	tapd_down(vm, ".resets == 0 and .mtu == 1500");
+	/* Each thing that it could not do has been said, once. */
+	assert_int_equal(said_times(vm, "CAP_NET_ADMIN"), 2);
+	assert_int_equal(said_times(vm, "ethtool"), 1);
+	assert_int_equal(said_times(vm, "ip link set ixy0 mtu 4000"), 1);
+	vm_ok(vm, "ip link show ixy0 | grep NO-CARRIER");
+	/* And once more, on the interface that has kept its addresses. */
+	tapd_up_behind(vm, "prlimit --memlock=134217728 " AS_USER, "--poll");
+	traffic_pings(vm);
+	tapd_down(vm, ".resets == 0");
+	forget_user(vm);
+	vm_assert_no_violation(vm);
+}
+
+static void a_user_has_several_queues_where_the_tap_has_them(void **state)
+{
+	struct vm *vm = *state;
+	const char *prefix = "prlimit --memlock=134217728 " AS_USER;
+
+	prepare_for_user(vm, "");
+	tapd_refuses(
+		vm, prefix, "--queues 2 " VM_NIC " ixy0", TAPD_CONFIG, "multi_queue name ixy0 user " USER);
+	forget_user(vm);
+	prepare_for_user(vm, "multi_queue");
+	tapd_up_behind(vm, prefix, "--queues 2");
+	traffic_pings(vm);
+	traffic_file(vm);
+	tapd_down(vm, ".resets == 0");
+	forget_user(vm);
+	vm_assert_no_violation(vm);
+}
+
+static void each_thing_that_a_user_lacks_is_named(void **state)
+{
+	struct vm *vm = *state;
+	const char *enough = "prlimit --memlock=134217728 " AS_USER, *arguments = VM_NIC " ixy0";
+
+	tapd_refuses(vm, enough, arguments, TAPD_PERMISSION, "ip tuntap add mode tap name ixy0 user " USER);
+	vm_ok(vm, "ip tuntap add ixy0 mode tap user 1");
+	tapd_refuses(vm, enough, arguments, TAPD_PERMISSION, "not for this user");
+	vm_ok(vm, "ip link del ixy0 && ip tuntap add ixy0 mode tap user " USER);
+	tapd_refuses(vm, enough, arguments, TAPD_PERMISSION, "/dev/vfio/");
+	vm_ok(vm, "ip link del ixy0");
+
+	prepare_for_user(vm, "");
+	tapd_refuses(vm, "prlimit --memlock=1048576 " AS_USER, arguments, TAPD_DEVICE, "RLIMIT_MEMLOCK");
+	tapd_refuses(vm, enough, "--iova pa " VM_NIC " ixy0", TAPD_PERMISSION, "CAP_SYS_ADMIN");
+	/* Nothing of all this is in the way of the next one. */
+	tapd_up_behind(vm, enough, "");
+	traffic_pings(vm);
+	tapd_down(vm, ".resets == 0");
+	forget_user(vm);
+	vm_assert_no_violation(vm);
+}
+
+/* --- what goes wrong ------------------------------------------------------------------------------------ */
+
+static void a_function_that_vfio_cannot_give_is_named(void **state)
+{
+	struct vm *vm = *state;
+
+	/* Bound to no driver at all the way is through sysfs, where an IOMMU that translates is in it. */
+	bind(vm, "");
+	tapd_refuses(vm, "", VM_NIC " ixy0", TAPD_DEVICE, "IOMMU");
+	bind(vm, "vfio-pci");
+
+	/* Interrupts are not remapped here, and the module was told to allow that. */
+	vm_ok(vm, "echo 0 >/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts");
+	tapd_refuses(vm, "", VM_NIC " ixy0", TAPD_DEVICE, "parameters/allow_unsafe_interrupts");
+	vm_ok(vm, "echo 1 >/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts");
+
+	/* The chipset's functions are one group: one with VFIO, another with a kernel driver. */
+	vm_ok(vm, "modprobe ahci && cd /sys/bus/pci/devices && readlink " CHIPSET "2/driver | grep /ahci$ && "
+		  "echo vfio-pci >" CHIPSET "3/driver_override && echo " CHIPSET
+		  "3 >/sys/bus/pci/drivers_probe");
+	tapd_refuses(vm, "", CHIPSET "3 ixy0", TAPD_DEVICE, "cannot be handed out while kernel drivers");
+	assert_non_null(strstr(vm->output, CHIPSET "2"));
+	vm_ok(vm, "echo " CHIPSET "3 >/sys/bus/pci/drivers/vfio-pci/unbind");
+
+	/* Two programs: the first has it. */
+	tapd_up(vm, "");
+	tapd_refuses(vm, "", VM_NIC " ixy1", TAPD_DEVICE, "in use");
+	traffic_pings(vm);
+	tapd_down(vm, ".resets == 0");
+	vm_assert_no_violation(vm);
+}
+
+static void a_killed_daemon_leaves_a_function_that_the_next_one_takes(void **state)
+{
+	struct vm *vm = *state;
+
+	for (unsigned i = 0; i < 3; i++) {
+		tapd_up(vm, i & 1 ? "--queues 2" : "");
+		traffic_pings(vm);
+		vm_ok(vm, "ping -nqf -w 30 %s >/dev/null & sleep 1", vm->rig->v4_peer);
+		tapd_kill(vm);
+		vm_ok(vm, "kill $(pidof ping)");
+	}
+	tapd_up(vm, "");
+	traffic_pings(vm);
+	tapd_down(vm, ".resets == 0");
+	vm_assert_no_violation(vm);
+}
+
+static void a_function_reset_under_traffic_is_recovered_from(void **state)
+{
+	struct vm *vm = *state;
+
+	tapd_up(vm, "");
+	vm_ok(vm,
+		"ping -nqf -w 2 %s & sleep 1; echo 1 >" FUNCTION "/reset; wait; "
+		"i=0; until ping -nqc1 -W1 %s; do i=$((i + 1)); test $i -lt 15 || exit 1; done",
+		vm->rig->v4_peer, vm->rig->v4_peer);
+	traffic_pings(vm);
+	traffic_file(vm);
+	tapd_down(vm, ".resets >= 1");
+	vm_assert_no_violation(vm);
+}
+
+static void a_hanging_nic_is_reset_and_goes_on(void **state)
+{
+	struct vm *vm = *state;
+
+	tapd_up(vm, "");
+	rig_ctl(vm->rig, "fault 0 tx-hang on");
+	vm_ok(vm,
+		"ping -nqf -w 3 %s; i=0; until ping -nqc1 -W1 %s; do i=$((i + 1)); test $i -lt 15 || exit 1; "
+		"done",
+		vm->rig->v4_peer, vm->rig->v4_peer);
+	traffic_file(vm);
+	tapd_down(vm, ".resets >= 1");
+	vm_assert_no_violation(vm);
+}
+
+static void the_kernels_driver_works_behind_the_iommu_too(void **state)
+{
+	struct vm *vm = *state;
+
+	vm_ok(vm, "modprobe ixgbe");
+	bind(vm, "ixgbe");
+	traffic_set_up(vm, "eth0");
+	traffic_pings(vm);
+	traffic_file(vm);
+	tapd_refuses(vm, "", VM_NIC " ixy0", TAPD_DEVICE, "is the live interface eth0");
+	traffic_pings(vm);
+	bind(vm, "vfio-pci");
+	vm_assert_no_violation(vm);
+}
+
+/* --- the IOMMU bites ------------------------------------------------------------------------------------ */
+
+/*
+ * In the guest: send a frame whose buffer's device address is a physical one, in the middle of the guest's memory.
+ * Without an IOMMU whatever lies there would go out on the wire.
+ */
+static int stray(void)
+{
+	struct ixy_device *dev;
+	struct mempool *pool;
+	struct pkt_buf *buf;
+
+	if (ixy_open(VM_NIC, NULL, &dev) < 0) {
+		fprintf(stderr, "%s\n", ixy_last_error());
+		return 1;
+	}
+	for (unsigned i = 0; i < 1000 && !ixy_link_get(dev).up; i++) {
+		ixy_poll_events(dev);
+		pause_ms(10);
+	}
+	pool = ixy_mempool_create(dev, 16, 0);
+	buf = pool ? pkt_buf_alloc(pool) : NULL;
+	if (!buf || !ixy_link_get(dev).up)
+		return 2;
+	memset(buf->data, 0xFF, 60);
+	buf->size = buf->frame_size = 60;
+	buf->iova = 256u << 20;
+	ixy_tx_batch(dev, 0, &buf, 1);
+	pause_ms(200);
+	ixy_stop(dev);
+	ixy_mempool_free(pool);
+	ixy_close(dev);
+	return 0;
+}
+
+static void dma_outside_of_the_map_is_refused(void **state)
+{
+	struct vm *vm = *state;
+	uint64_t before = rig_nic(vm->rig, "tx_frames");
+	char program[256];
+	ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
+
+	assert_true(n > 0);
+	program[n] = 0;
+	vm_ok(vm, "%s stray", program);
+	assert_true(rig_violations(vm->rig, 0) > 0);
+	if (!strstr(rig_ctl(vm->rig, "violations 0"), "dma"))
+		fail_msg("the software NIC counted %s", rig_ctl(vm->rig, "violations 0"));
+	assert_int_equal(rig_nic(vm->rig, "tx_frames"), before);
+	/* The next user is not touched by that. */
+	tapd_up(vm, "");
+	traffic_pings(vm);
+	tapd_down(vm, ".resets == 0");
+	vm_finish_violated(vm);
+}
+
+int main(int argc, char *argv[])
+{
+	const struct CMUnitTest tests[] = {
+		VM_TEST(all_traffic_passes_in_the_programs_own_addresses),
+		VM_TEST(an_idle_queue_sleeps_until_an_interrupt_comes),
+		VM_TEST(with_poll_no_interrupt_is_needed),
+		VM_TEST(jumbo_frames_and_several_queues_pass),
+		VM_TEST(physical_addresses_work_too),
+		VM_TEST(without_huge_pages_ordinary_ones_do),
+		VM_TEST(a_user_without_any_capability_runs_it),
+		VM_TEST(a_user_has_several_queues_where_the_tap_has_them),
+		VM_TEST(each_thing_that_a_user_lacks_is_named),
+		VM_TEST(a_function_that_vfio_cannot_give_is_named),
+		VM_TEST(a_killed_daemon_leaves_a_function_that_the_next_one_takes),
+		VM_TEST(a_function_reset_under_traffic_is_recovered_from),
+		VM_TEST(a_hanging_nic_is_reset_and_goes_on),
+		VM_TEST(the_kernels_driver_works_behind_the_iommu_too),
+		VM_TEST(dma_outside_of_the_map_is_refused),
+	};
+
+	if (argc > 1 && strcmp(argv[1], "stray") == 0)
+		return stray();
+	return vm_main("ixy-tapd on a PCI function through VFIO", tests, boot);
+}
