@@ -67,7 +67,7 @@ struct xdp_queue {
 	uint32_t copy_free;
 	uint32_t outstanding; /* descriptors with the kernel, or staged */
 	uint32_t staged_count;
-	struct xdp_desc staged[XDP_BURST];
+	struct xdp_desc staged[XDP_BURST + XDP_MAX_PIECES];
 	bool unsent;        /* the kernel has not taken all of the ring */
 	uint64_t refused;   /* frames that the interface below has dropped, as told by wake-ups */
 	uint64_t completed; /* frames that have left; with those refused */
@@ -118,7 +118,7 @@ static inline const struct xdp_device *xdp_device_const(const struct ixy_device 
 	return (const struct xdp_device *)dev;
 }
 
-/* Counters have one writer and any reader. */
+/* Counters have one writer and any reader. n may be the negative of a number: what was counted was not so. */
 static inline void xdp_count(uint64_t *counter, uint64_t n)
 {
 	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);

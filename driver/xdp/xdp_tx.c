@@ -74,26 +74,28 @@ static inline uint32_t room(const struct xdp_queue *q)
 static void push_staged(struct xdp_queue *q)
 {
 	uint32_t n = q->staged_count;
+	uint64_t frames = 0;
 
 	q->staged_count = 0;
 	if (n == 0 || likely(xsk_transmit(q->socket, q->staged, n) == (int)n))
 		return;
 	/* There is room and they lie in the UMEM, so this cannot be; all the same nothing may get lost. */
 	for (uint32_t i = 0; i < n; i++) {
-		if (!(q->staged[i].options & XDP_PKT_CONTD))
-			xdp_count(&q->tx_stats.drops[IXY_DROP_TX_BAD_OFFLOAD], 1);
+		frames += !(q->staged[i].options & XDP_PKT_CONTD);
 		take_back(q, (uint32_t)(q->staged[i].addr >> q->chunk_shift));
 	}
+	xdp_count(&q->tx_stats.drops[IXY_DROP_TX_BAD_OFFLOAD], frames);
+	xdp_count(&q->tx_stats.tx_frames, -frames);
 }
 
 static inline void stage(struct xdp_queue *q, uint64_t addr, uint32_t size, bool last)
 {
-	if (q->staged_count == XDP_BURST)
-		push_staged(q);
 	q->staged[q->staged_count++] =
 		(struct xdp_desc){.addr = addr, .len = size, .options = last ? 0 : XDP_PKT_CONTD};
 	q->place[addr >> q->chunk_shift] = last ? XDP_SENT_LAST : XDP_SENT;
 	q->outstanding++;
+	if (q->staged_count >= XDP_BURST && last) /* whole frames only */
+		push_staged(q);
 }
 
 /* Let the kernel send. */
@@ -107,7 +109,7 @@ static void kick(struct xdp_queue *q)
 		bool up = __atomic_load_n(&q->dev->ixy.link.up, __ATOMIC_RELAXED);
 
 		xdp_count(&q->tx_stats.drops[up ? IXY_DROP_TX_RING_FULL : IXY_DROP_TX_LINK_DOWN], refused);
-		__atomic_store_n(&q->tx_stats.tx_frames, q->tx_stats.tx_frames - refused, __ATOMIC_RELAXED);
+		xdp_count(&q->tx_stats.tx_frames, -refused);
 		xdp_count(&q->refused, refused);
 	}
 }
@@ -385,7 +387,7 @@ void xdp_tx_empty(struct xdp_queue *q, enum ixy_drop reason)
 		take_back(q, i);
 	}
 	/* Those had been counted as on their way. */
-	__atomic_store_n(&q->tx_stats.tx_frames, q->tx_stats.tx_frames - lost, __ATOMIC_RELAXED);
+	xdp_count(&q->tx_stats.tx_frames, -lost);
 	if (q->super) {
 		lost += q->gso.segments - q->gso.emitted;
 		pkt_buf_free(q->super);
