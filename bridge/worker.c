@@ -325,8 +325,12 @@ static void idle(struct worker *w)
 
 	if (!w->quiet_since_ns)
 		w->quiet_since_ns = now;
-	if (now - w->tap_dry_ns >= TAP_INTERVAL_NS)
+	if (now - w->tap_dry_ns >= TAP_INTERVAL_NS) {
 		w->tap_hot = true;
+		/* Who never sleeps does not come by below, where sent buffers are taken back. */
+		if (w->config.poll && ixy_tx_pending(w->config.dev, w->config.queue))
+			ixy_tx_batch(w->config.dev, w->config.queue, NULL, 0);
+	}
 	if (w->config.poll || now - w->quiet_since_ns < w->spin_ns) {
 		cpu_relax();
 		return;
