@@ -51,6 +51,8 @@ FWD_COST := $(BUILD)/bench/fwd_cost
 APPS     := $(patsubst contrib/apps/%.c,$(BUILD)/apps/%,$(filter-out contrib/apps/app.c,$(wildcard contrib/apps/*.c)))
 UNITS    := $(patsubst netns-tests/unit/%.c,$(BUILD)/unit/%,$(unit_SRC))
 NETNS    := $(patsubst netns-tests/netns/%.c,$(BUILD)/netns/%,$(netns_SRC))
+# The same programs under a second name run their tests on an AF_XDP device in place of the software NIC (rig.h).
+NETNS_XDP := $(patsubst %,$(BUILD)/netns/test_%-xdp,reach frames transfer counters mirror life)
 VM       := $(patsubst netns-tests/vm/%.c,$(BUILD)/vm/%,$(vm_SRC))
 VM_AGENT := $(BUILD)/vm/agent
 
@@ -84,6 +86,9 @@ $(PROGRAMS) $(APPS) $(UNITS) $(NETNS) $(VM) $(VM_AGENT) $(BENCH) $(FWD_COST):
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(NETNS_XDP): %-xdp: %
+	$(Q)ln -sf $(<F) $@
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -127,7 +132,7 @@ demo-end:
 TEST_ENV := IXY_BUILD=$(BUILD) $(if $(SAN),\
 	ASAN_OPTIONS=detect_leaks=1:print_stacktrace=1:exitcode=99 LSAN_OPTIONS=exitcode=99 \
 	UBSAN_OPTIONS=print_stacktrace=1:exitcode=99)
-TESTS    := $(UNITS) $(NETNS)
+TESTS    := $(UNITS) $(NETNS) $(NETNS_XDP)
 
 ##   test        unit tests, then the tests in network namespaces (TESTS="build/unit/test_x ..." for some)
 .PHONY: test test-programs
@@ -135,7 +140,7 @@ test: deps
 	@$(MAKE) all test-programs
 	$(GIVE_BACK)
 	@$(TEST_ENV) netns-tests/run-tests.sh $(TESTS)
-test-programs: $(UNITS) $(NETNS)
+test-programs: $(UNITS) $(NETNS) $(NETNS_XDP)
 .PHONY: units
 units: $(UNITS)
 

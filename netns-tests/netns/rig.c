@@ -22,6 +22,10 @@
 
 static char namespaces[MAX_NAMESPACES][sizeof(NETNS_FOLDER) + 32]; /* paths; "" where the slot is free */
 static char build_folder[256];
+static bool xdp;
+static char d0_before[256]; /* see cable_end_state() */
+
+char rig_only_soft[] = "soft", rig_only_xdp[] = "xdp";
 
 /* --- the way out ------------------------------------------------------------------------------------------------- */
 
@@ -79,6 +83,9 @@ bool rig_begin(void)
 	const char *build = getenv("IXY_BUILD");
 	char *absolute = realpath(build && *build ? build : "build", NULL);
 
+	size_t name = strlen(program_invocation_short_name);
+
+	xdp = name > 4 && strcmp(program_invocation_short_name + name - 4, "-xdp") == 0;
 	if (geteuid() != 0) {
 		fprintf(stderr, "the namespace tests need root (namespaces, veth, taps): sudo make test\n");
 		return false;
@@ -107,6 +114,29 @@ int rig_end(void **state)
 	return 0;
 }
 
+int rig_run(const char *subject, const struct CMUnitTest *tests, size_t count)
+{
+	struct CMUnitTest *chosen = calloc(count, sizeof(*chosen));
+	char title[128];
+	size_t n = 0;
+	int status;
+
+	if (!chosen || !rig_begin())
+		return EXIT_FAILURE;
+	for (size_t i = 0; i < count; i++)
+		if (tests[i].initial_state != (xdp ? rig_only_soft : rig_only_xdp))
+			chosen[n++] = tests[i];
+	snprintf(title, sizeof(title), "%s%s", subject, xdp ? ", by AF_XDP" : "");
+	status = _cmocka_run_group_tests(title, chosen, n, NULL, rig_end);
+	free(chosen);
+	return status;
+}
+
+bool rig_xdp(void)
+{
+	return xdp;
+}
+
 const char *rig_program(const char *name)
 {
 	static char path[sizeof(build_folder) + 32];
@@ -129,14 +159,24 @@ void rig_namespace(const char *suffix, char name[32])
 	command_ok(NULL, "ip netns add %s && ip -n %s link set lo up", name, name);
 }
 
+/* A veth that is made with queues has them all in use. */
+static void cable_queues(
+	const char *netns, const char *ifname, const char *end_netns, const char *end, unsigned queues)
+{
+	command_ok(netns, "ethtool -L %s rx %u tx %u", ifname, queues, queues);
+	command_ok(end_netns, "ethtool -L %s rx %u tx %u", end, queues, queues);
+}
+
 void rig_cable(const char *netns, const char *ifname, const char *end_netns, const char *end)
 {
 	/* No multicast noise before a test asks for it: no autoconfiguration on the end in the wall. */
 	command_ok(netns,
-		"ip link add %s type veth peer name %s netns %s && "
+		"ip link add %s numtxqueues 16 numrxqueues 16 type veth peer name %s numtxqueues 16 "
+		"numrxqueues 16 netns %s && "
 		"ip netns exec %s sysctl -qw net.ipv6.conf.%s.disable_ipv6=1 net.ipv4.conf.%s.arp_ignore=8 "
 		"net.ipv4.conf.%s.rp_filter=1 && ip -n %s link set %s up && ip link set %s up",
 		ifname, end, end_netns, end_netns, end, end, end, end_netns, end, ifname);
+	cable_queues(netns, ifname, end_netns, end, 1);
 }
 
 int rig_setup(void **state)
@@ -204,8 +244,34 @@ void tapd_await_ready(struct process *tapd)
 		fail_msg("ixy-tapd %s:\n%s", ready ? "ended" : "does not get ready", process_stderr(tapd));
 }
 
+const char *rig_device(const struct rig *rig)
+{
+	static char device[128];
+
+	if (xdp)
+		return "xdp:d0";
+	snprintf(device, sizeof(device), "soft:d0,control=%s", rig->control);
+	return device;
+}
+
+/* What the end of a run must find as its beginning left it. */
+static void cable_end_state(const struct rig *rig, char *text, size_t size)
+{
+	snprintf(text, size, "%s",
+		command_ok(rig->host, "ip -d -j link show d0 | jq -c '.[0] | [.mtu, .address, .promiscuity, "
+				      ".allmulti, .xdp, "
+				      "(.flags | index(\"UP\") != null)]'"));
+}
+
 void rig_start_tapd(struct rig *rig, const char *options, const char *device)
 {
+	const char *queues = strstr(options, "--queues ");
+
+	if (strncmp(device, "xdp:", 4) == 0) {
+		cable_queues(rig->peer, "p0", rig->host, "d0",
+			queues ? (unsigned)atoi(queues + strlen("--queues ")) : 1);
+		cable_end_state(rig, d0_before, sizeof(d0_before));
+	}
 	rig->tapd = tapd_start(rig->host, "--json %s %s ixy0", options, device);
 	tapd_await_ready(rig->tapd);
 }
@@ -251,10 +317,7 @@ void rig_await_ping(struct rig *rig)
 
 void rig_start(struct rig *rig, const char *options)
 {
-	char device[128];
-
-	snprintf(device, sizeof(device), "soft:d0,control=%s", rig->control);
-	rig_start_tapd(rig, options, device);
+	rig_start_tapd(rig, options, rig_device(rig));
 	rig_addresses(rig);
 	rig_await_ping(rig);
 }
@@ -407,11 +470,25 @@ static void assert_account(struct process *tapd)
 		fail_msg("ixy-softnic's account is missing or bad:\n%s", text);
 }
 
+/* Nothing of ours is on d0 any more: no program, no filter, no MTU, and it is up. */
+void rig_assert_cable_end_restored(struct rig *rig)
+{
+	char after[sizeof(d0_before)];
+
+	if (!wait_for(5, (cable_end_state(rig, after, sizeof(after)), strcmp(after, d0_before) == 0)))
+		fail_msg("d0 was %s and is %s", d0_before, after);
+}
+
 void rig_finish(struct rig *rig)
 {
-	uint64_t violations = rig_violations(rig, 0);
-
-	if (violations)
+	if (xdp && !rig->softnic) {
+		tapd_assert_conserved(rig->tapd, 0);
+		tapd_assert_stops(rig->tapd);
+		assert_false(link_exists(rig->host, "ixy0"));
+		rig_assert_cable_end_restored(rig);
+		return;
+	}
+	if (rig_violations(rig, 0))
 		fail_msg("the software NIC counted %s", rig_ctl(rig, "violations 0"));
 	tapd_assert_conserved(rig->tapd, rig_nic(rig, "tx_dropped"));
 	tapd_assert_stops(rig->tapd);

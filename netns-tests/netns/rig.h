@@ -8,6 +8,9 @@
  * d0 is only the socket in the wall: the host's own stack must neither answer ARP there nor speak IPv6, or a
  * ping would pass beside the NIC.
  *
+ * A program whose name ends in -xdp (a link to the same file) runs its tests without the software NIC: ixy-tapd
+ * takes d0 itself, as xdp:d0. Those that ask for the software NIC, its faults or its cable, are not among them.
+ *
  * A test is `static void name(void **state)`, listed with RIG_TEST(name); *state is a fresh rig whose
  * namespaces stand and whose programs do not run yet. It starts them, does its work, and ends with
  * rig_finish(), which asserts what must hold after any traffic. Whatever happens, the teardown removes every
@@ -44,13 +47,22 @@ struct rig {
 
 #define RIG_TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
+/* One that is about one of the devices. */
+#define RIG_TEST_SOFT(name) \
+	cmocka_unit_test_prestate_setup_teardown(name, rig_setup, rig_teardown, rig_only_soft)
+#define RIG_TEST_XDP(name) \
+	cmocka_unit_test_prestate_setup_teardown(name, rig_setup, rig_teardown, rig_only_xdp)
+extern char rig_only_soft[], rig_only_xdp[];
+
 /* main() of a test program: `return rig_main("subject", tests)`. */
-#define rig_main(subject, tests) \
-	(rig_begin() ? cmocka_run_group_tests_name(subject, tests, NULL, rig_end) : EXIT_FAILURE)
+#define rig_main(subject, tests) rig_run(subject, tests, sizeof(tests) / sizeof((tests)[0]))
+int rig_run(const char *subject, const struct CMUnitTest *tests, size_t count);
 bool rig_begin(void);
 int rig_end(void **state);
 int rig_setup(void **state);
 int rig_teardown(void **state);
+
+bool rig_xdp(void); /* the device under test is xdp:d0, not the software NIC */
 
 /* The path of a program under test; constant string until the next call. */
 const char *rig_program(const char *name);
@@ -64,8 +76,12 @@ void rig_cable(const char *netns, const char *ifname, const char *end_netns, con
 
 /* --- starting ----------------------------------------------------------------------------------------------------- */
 
+/* soft:d0 with its control socket, or xdp:d0. Constant string until the next call. */
+const char *rig_device(const struct rig *rig);
+
 /*
- * Start `ixy-tapd --json OPTIONS soft:d0 ixy0` in the host namespace, give ixy0 and p0 their addresses, and
+ * Start `ixy-tapd --json OPTIONS DEVICE ixy0` in the host namespace (both ends of the cable get as many queues as
+ * the options ask for: xdp: has those of the interface), give ixy0 and p0 their addresses, and
  * wait until the first ping passes.
  */
 void rig_start(struct rig *rig, const char *options);
@@ -95,6 +111,19 @@ uint64_t rig_nic(struct rig *rig, const char *name); /* from `ctl stats 0` */
 uint64_t rig_violations(struct rig *rig, unsigned port);
 
 /*
+ * What the device was told, asked where it must have arrived: in the software NIC's registers, or at the
+ * interface d0.
+ */
+unsigned rig_device_mtu(struct rig *rig);
+unsigned rig_device_max_mtu(void);
+bool rig_device_has_mac(struct rig *rig, const uint8_t mac[6]); /* receives for this unicast address */
+bool rig_device_promisc(struct rig *rig);
+bool rig_device_allmulti(struct rig *rig);
+bool rig_device_has_group(
+	struct rig *rig, const uint8_t mac[6]); /* or for one that its filter takes for it */
+bool rig_device_dark(struct rig *rig);          /* the port is off: the other end sees no carrier */
+
+/*
  * Make ixy-tapd print its counters (SIGUSR1), and work out a number from the JSON object: a jq expression,
  * such as ".nic.rx_frames" or "[.queues[].rx.frames] | add".
  */
@@ -114,10 +143,12 @@ void tapd_assert_conserved(struct process *tapd, uint64_t lost_on_wire);
 void tapd_assert_stops(struct process *tapd);
 /*
  * After traffic: counters add up, no violation, both programs end with code 0 and without a sanitizer's
- * report, no interface is left.
+ * report, no interface is left, and d0 is as it was before.
  */
 void rig_finish(struct rig *rig);
-/* The part of it that is about the software NIC, for tests whose daemon has ended another way. */
+/* The parts of it that are about d0 (xdp:), for tests whose daemon has ended another way, and */
+void rig_assert_cable_end_restored(struct rig *rig);
+/* about the software NIC, for tests whose daemon has ended another way. */
 void rig_finish_softnic(struct rig *rig);
 
 #endif

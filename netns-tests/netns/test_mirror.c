@@ -1,6 +1,7 @@
 /*
  * What is done to ixy0 reaches the NIC, and what happens to the NIC shows at ixy0: MTU, MAC, promiscuity,
- * multicast, up and down, cable and speed. Looked at from the far side: in the NIC's registers.
+ * multicast, up and down, cable and speed. Looked at from the far side: in the NIC's registers, or at the
+ * interface that an AF_XDP device is on.
  */
 #include "rig.h"
 
@@ -8,31 +9,25 @@
 
 #include "driver/ixgbe/regs.h"
 
-#define NIC_MAX_MTU 9710
-
 /* From the cable to what `ip link` shows: a second is promised. */
 #define CARRIER_MS 1000
 /* Of the other end of a veth pair the kernel itself tells up to a second later: it spaces link events so. */
 #define LINK_EVENT_MS 1000
 
-static unsigned nic_mtu(struct rig *rig)
-{
-	return (rig_peek(rig, MAXFRS) >> MAXFRS_SHIFT) - 14 - 4;
-}
-
 static void an_mtu_set_on_the_interface_reaches_the_nic(void **state)
 {
-	static const unsigned mtus[] = {4000, 68, 1280, 1501, 9000, NIC_MAX_MTU, 1500};
+	static const unsigned mtus[] = {4000, 68, 1280, 1501, 9000, 9710, 1500};
 	struct rig *rig = *state;
 
 	rig_start(rig, "--mtu 2000");
 	assert_int_equal(link_mtu(rig->host, "ixy0"), 2000);
-	assert_int_equal(nic_mtu(rig), 2000);
+	assert_int_equal(rig_device_mtu(rig), 2000);
 	for (size_t i = 0; i < sizeof(mtus) / sizeof(mtus[0]); i++) {
 		command_ok(rig->host, "ip link set ixy0 mtu %u", mtus[i]);
-		assert_soon(5, nic_mtu(rig) == mtus[i]);
+		assert_soon(5, rig_device_mtu(rig) == mtus[i]);
 		assert_int_equal(tapd_number(rig->tapd, ".mtu"), mtus[i]);
-		assert_int_equal(!!(rig_peek(rig, HLREG0) & HLREG0_JUMBOEN), mtus[i] > 1500);
+		if (!rig_xdp())
+			assert_int_equal(!!(rig_peek(rig, HLREG0) & HLREG0_JUMBOEN), mtus[i] > 1500);
 	}
 	rig_addresses(rig); /* an MTU under 1280 had taken the IPv6 address */
 	rig_await_ping(rig);
@@ -42,25 +37,19 @@ static void an_mtu_set_on_the_interface_reaches_the_nic(void **state)
 static void an_mtu_that_the_nic_cannot_do_is_clamped_back(void **state)
 {
 	struct rig *rig = *state;
+	unsigned max = rig_device_max_mtu();
+	char text[16];
 
 	rig_start(rig, "");
 	command_ok(rig->host, "ip link set ixy0 mtu 20000");
-	assert_soon(5, link_mtu(rig->host, "ixy0") == NIC_MAX_MTU);
-	assert_soon(5, nic_mtu(rig) == NIC_MAX_MTU);
-	command_ok(rig->host, "ip link set ixy0 mtu 9711");
-	assert_soon(5, link_mtu(rig->host, "ixy0") == NIC_MAX_MTU);
-	assert_non_null(strstr(process_stderr(rig->tapd), "9710"));
+	assert_soon(5, link_mtu(rig->host, "ixy0") == max);
+	assert_soon(5, rig_device_mtu(rig) == max);
+	command_ok(rig->host, "ip link set ixy0 mtu %u", max + 1);
+	assert_soon(5, link_mtu(rig->host, "ixy0") == max);
+	snprintf(text, sizeof(text), "%u", max);
+	assert_non_null(strstr(process_stderr(rig->tapd), text));
 	assert_true(rig_ping(rig));
 	rig_finish(rig);
-}
-
-static bool nic_has_mac(struct rig *rig, const uint8_t mac[6])
-{
-	uint32_t low =
-		(uint32_t)mac[0] | (uint32_t)mac[1] << 8 | (uint32_t)mac[2] << 16 | (uint32_t)mac[3] << 24;
-	uint32_t high = (uint32_t)mac[4] | (uint32_t)mac[5] << 8 | RAH_AV;
-
-	return rig_peek(rig, RAL(0)) == low && rig_peek(rig, RAH(0)) == high;
 }
 
 static void the_mac_is_the_nics_and_a_new_one_set_on_the_interface_reaches_it(void **state)
@@ -70,12 +59,12 @@ static void the_mac_is_the_nics_and_a_new_one_set_on_the_interface_reaches_it(vo
 
 	rig_start(rig, "");
 	link_mac(rig->host, "ixy0", mac);
-	assert_true(nic_has_mac(rig, mac));
+	assert_true(rig_device_has_mac(rig, mac));
 	for (uint8_t i = 1; i < 4; i++) {
 		const uint8_t wanted[6] = {0x02, 0x82, 0x59, 0x9e, 0xf0, i};
 
 		command_ok(rig->host, "ip link set ixy0 address 02:82:59:9e:f0:%02x", i);
-		assert_soon(5, nic_has_mac(rig, wanted));
+		assert_soon(5, rig_device_has_mac(rig, wanted));
 		/* The peer still sends to the old one: it has to ask anew. */
 		command_ok(rig->peer, "ip neigh flush dev p0");
 		assert_soon(5, rig_ping(rig));
@@ -106,14 +95,14 @@ static void frames_for_other_macs_are_filtered_by_the_nic_unless_promiscuous(voi
 	assert_memory_equal(got->data, frame, 100);
 
 	command_ok(rig->host, "ip link set ixy0 promisc on");
-	assert_soon(5, (rig_peek(rig, FCTRL) & (FCTRL_UPE | FCTRL_MPE)) == (FCTRL_UPE | FCTRL_MPE));
+	assert_soon(5, rig_device_promisc(rig));
 	frame_test(frame, 100, other, from, 3);
 	raw_send(peer, frame, 100);
 	assert_true(raw_receive_type(host, got, ETHERTYPE_TEST, 5));
 	assert_memory_equal(got->data, frame, 100);
 
 	command_ok(rig->host, "ip link set ixy0 promisc off");
-	assert_soon(5, (rig_peek(rig, FCTRL) & FCTRL_UPE) == 0);
+	assert_soon(5, !rig_device_promisc(rig));
 	raw_send(peer, frame, 100);
 	frame_test(frame, 100, own, from, 4);
 	raw_send(peer, frame, 100);
@@ -131,14 +120,14 @@ static void tcpdump_makes_the_nic_promiscuous_for_as_long_as_it_runs(void **stat
 	struct process *tcpdump;
 
 	rig_start(rig, "");
-	assert_int_equal(rig_peek(rig, FCTRL) & FCTRL_UPE, 0);
+	assert_false(rig_device_promisc(rig));
 	tcpdump = process_start("tcpdump", rig->host, "exec tcpdump -nli ixy0 icmp");
-	assert_soon(10, rig_peek(rig, FCTRL) & FCTRL_UPE);
+	assert_soon(10, rig_device_promisc(rig));
 	assert_soon(10, strstr(process_stderr(tcpdump), "listening on") != NULL);
 	assert_true(rig_ping(rig));
 	assert_soon(10, strstr(process_stdout(tcpdump), "ICMP echo reply") != NULL);
 	assert_int_equal(process_stop(tcpdump), 0);
-	assert_soon(5, !(rig_peek(rig, FCTRL) & FCTRL_UPE));
+	assert_soon(5, !rig_device_promisc(rig));
 	rig_finish(rig);
 }
 
@@ -151,11 +140,11 @@ static void a_bridge_on_top_makes_the_nic_promiscuous_and_passes_traffic(void **
 		"ip link add br0 type bridge && ip link set br0 up && ip link set ixy0 master br0 && "
 		"ip addr flush dev ixy0 && ip addr add %s/24 dev br0 && ip addr add %s/64 dev br0 nodad",
 		rig->v4_host, rig->v6_host);
-	assert_soon(5, rig_peek(rig, FCTRL) & FCTRL_UPE);
+	assert_soon(5, rig_device_promisc(rig));
 	command_ok(rig->peer, "ip neigh flush dev p0");
 	assert_soon(10, rig_ping(rig));
 	command_ok(rig->host, "ip link del br0");
-	assert_soon(5, !(rig_peek(rig, FCTRL) & FCTRL_UPE));
+	assert_soon(5, !rig_device_promisc(rig));
 	rig_addresses(rig);
 	command_ok(rig->peer, "ip neigh flush dev p0");
 	rig_await_ping(rig);
@@ -183,25 +172,17 @@ static void all_multicast_is_the_default_and_follows_the_interface_with_a_list(v
 	struct rig *rig = *state;
 
 	rig_start(rig, "");
-	assert_true(rig_peek(rig, FCTRL) & FCTRL_MPE);
+	assert_true(rig_device_allmulti(rig));
 	rig_finish(rig);
 
 	rig_start(rig, "--multicast list");
-	assert_false(rig_peek(rig, FCTRL) & FCTRL_MPE);
+	assert_false(rig_device_allmulti(rig));
 	command_ok(rig->host, "ip link set ixy0 allmulticast on");
-	assert_soon(5, rig_peek(rig, FCTRL) & FCTRL_MPE);
+	assert_soon(5, rig_device_allmulti(rig));
 	command_ok(rig->host, "ip link set ixy0 allmulticast off");
-	assert_soon(5, !(rig_peek(rig, FCTRL) & FCTRL_MPE));
+	assert_soon(5, !rig_device_allmulti(rig));
 	assert_true(rig_ping(rig));
 	rig_finish(rig);
-}
-
-/* MTA bit of a group with MCSTCTRL.MO 0: bits 47:36 of the address, the last byte highest. */
-static bool nic_filters_for(struct rig *rig, const uint8_t mac[6])
-{
-	unsigned bit = (unsigned)mac[4] >> 4 | (unsigned)mac[5] << 4;
-
-	return rig_peek(rig, MTA(bit / 32)) & BIT(bit % 32);
 }
 
 static void joined_groups_enter_the_nics_multicast_table_and_leave_it(void **state)
@@ -211,12 +192,13 @@ static void joined_groups_enter_the_nics_multicast_table_and_leave_it(void **sta
 	struct rig *rig = *state;
 
 	rig_start(rig, "--multicast list");
-	assert_soon(10, nic_filters_for(rig, all_nodes)); /* IPv6's own groups, of the moment it comes up */
-	assert_false(nic_filters_for(rig, group));
+	assert_soon(
+		10, rig_device_has_group(rig, all_nodes)); /* IPv6's own groups, of the moment it comes up */
+	assert_false(rig_device_has_group(rig, group));
 	command_ok(rig->host, "ip maddr add 01:00:5e:52:05:63 dev ixy0");
-	assert_soon(10, nic_filters_for(rig, group));
+	assert_soon(10, rig_device_has_group(rig, group));
 	command_ok(rig->host, "ip maddr del 01:00:5e:52:05:63 dev ixy0");
-	assert_soon(10, !nic_filters_for(rig, group));
+	assert_soon(10, !rig_device_has_group(rig, group));
 	assert_true(rig_ping(rig));
 	rig_finish(rig);
 }
@@ -234,12 +216,12 @@ static void down_turns_the_laser_off_and_up_brings_traffic_back(void **state)
 
 	rig_start(rig, "");
 	for (unsigned round = 0; round < 3; round++) {
-		assert_int_equal(rig_peek(rig, ESDP) & ESDP_SDP3, 0);
+		assert_false(rig_device_dark(rig));
 		command_ok(rig->host, "ip link set ixy0 down");
-		assert_soon(5, rig_peek(rig, ESDP) & ESDP_SDP3);
+		assert_soon(5, rig_device_dark(rig));
 		assert_false(rig_ping(rig));
 		command_ok(rig->host, "ip link set ixy0 up");
-		assert_soon(5, !(rig_peek(rig, ESDP) & ESDP_SDP3));
+		assert_soon(5, !rig_device_dark(rig));
 		rig_addresses(rig);
 		rig_await_ping(rig);
 	}
@@ -259,7 +241,7 @@ static void frames_for_a_downed_interface_are_counted_not_kept(void **state)
 	link_mac(rig->host, "ixy0", own);
 	peer = raw_open(rig->peer, "p0");
 	command_ok(rig->host, "ip link set ixy0 down");
-	assert_soon(5, rig_peek(rig, ESDP) & ESDP_SDP3);
+	assert_soon(5, rig_device_dark(rig));
 	frame_test(frame, 100, own, from, 1);
 	assert_int_equal(raw_flood(peer, frame, 100, 100), 100);
 	command_ok(rig->host, "ip link set ixy0 up");
@@ -286,13 +268,15 @@ static void ethtool_shows_the_speed_of_the_cable(void **state)
 	rig_start(rig, "");
 	assert_soon(5, ethtool_says(rig, "Speed: 10000Mb/s"));
 	assert_true(ethtool_says(rig, "Duplex: Full") && ethtool_says(rig, "Link detected: yes"));
-	rig_ctl(rig, "speed 0 1000");
-	assert_soon(5, ethtool_says(rig, "Speed: 1000Mb/s"));
-	assert_soon(5, tapd_number(rig->tapd, ".link.speed") == 1000);
-	assert_soon(5, rig_ping(rig));
-	rig_ctl(rig, "speed 0 10000");
-	assert_soon(5, ethtool_says(rig, "Speed: 10000Mb/s"));
-	assert_soon(5, rig_ping(rig));
+	if (!rig_xdp()) { /* a veth has but one speed */
+		rig_ctl(rig, "speed 0 1000");
+		assert_soon(5, ethtool_says(rig, "Speed: 1000Mb/s"));
+		assert_soon(5, tapd_number(rig->tapd, ".link.speed") == 1000);
+		assert_soon(5, rig_ping(rig));
+		rig_ctl(rig, "speed 0 10000");
+		assert_soon(5, ethtool_says(rig, "Speed: 10000Mb/s"));
+		assert_soon(5, rig_ping(rig));
+	}
 	rig_finish(rig);
 }
 
@@ -351,11 +335,9 @@ static void a_peer_that_goes_down_shows_no_carrier_and_recovers(void **state)
 static void a_daemon_started_without_a_cable_gets_its_carrier_when_it_is_plugged_in(void **state)
 {
 	struct rig *rig = *state;
-	char device[128];
 
 	command_ok(rig->peer, "ip link set p0 down");
-	snprintf(device, sizeof(device), "soft:d0,control=%s", rig->control);
-	rig_start_tapd(rig, "", device);
+	rig_start_tapd(rig, "", rig_device(rig));
 	command_ok(rig->host, "ip link set ixy0 up");
 	assert_soon(5, shows(rig->host, "ixy0", "NO-CARRIER"));
 	command_ok(rig->peer, "ip link set p0 up");
@@ -373,15 +355,15 @@ static void an_interface_that_is_renamed_and_moved_is_followed(void **state)
 	rig_start(rig, "");
 	command_ok(rig->host,
 		"ip link set ixy0 down && ip link set ixy0 name lan0 && ip link set lan0 mtu 3000 up");
-	assert_soon(5, nic_mtu(rig) == 3000);
+	assert_soon(5, rig_device_mtu(rig) == 3000);
 	rig_namespace("inner", inner);
 	command_ok(rig->host, "ip link set lan0 netns %s", inner);
 	command_ok(inner, "ip addr add %s/24 dev lan0 && ip link set lan0 mtu 2000 up", rig->v4_host);
-	assert_soon(5, nic_mtu(rig) == 2000);
+	assert_soon(5, rig_device_mtu(rig) == 2000);
 	assert_soon(10, command(inner, "ping -nqc1 -W1 %s", rig->v4_peer) == 0);
-	rig_ctl(rig, "link 0 out");
+	command_ok(rig->peer, "ip link set p0 down");
 	assert_soon(5, !link_carrier(inner, "lan0"));
-	rig_ctl(rig, "link 0 in");
+	command_ok(rig->peer, "ip link set p0 up");
 	assert_soon(5, link_carrier(inner, "lan0"));
 	rig_finish(rig);
 	assert_false(link_exists(inner, "lan0"));
@@ -402,7 +384,7 @@ int main(void)
 		RIG_TEST(down_turns_the_laser_off_and_up_brings_traffic_back),
 		RIG_TEST(frames_for_a_downed_interface_are_counted_not_kept),
 		RIG_TEST(ethtool_shows_the_speed_of_the_cable),
-		RIG_TEST(a_pulled_cable_shows_no_carrier_within_a_second_and_recovers),
+		RIG_TEST_SOFT(a_pulled_cable_shows_no_carrier_within_a_second_and_recovers),
 		RIG_TEST(a_peer_that_goes_down_shows_no_carrier_and_recovers),
 		RIG_TEST(an_interface_that_is_renamed_and_moved_is_followed),
 		RIG_TEST(a_daemon_started_without_a_cable_gets_its_carrier_when_it_is_plugged_in),

@@ -91,11 +91,14 @@ static void a_file_of_100_megabytes_arrives_intact_in_both_directions(void **sta
 	rig_finish(rig);
 }
 
-static void a_file_arrives_intact_over_vfio_user_and_four_queues_with_polling(void **state)
+static void a_file_arrives_intact_over_four_queues_with_polling(void **state)
 {
 	struct rig *rig = *state;
 
-	rig_start_vfio_user(rig, "--queues 4 --poll");
+	if (rig_xdp())
+		rig_start(rig, "--queues 4 --poll");
+	else
+		rig_start_vfio_user(rig, "--queues 4 --poll");
 	make_file(20);
 	transfer(rig->host, rig->peer, rig->v4_peer, "4");
 	transfer(rig->peer, rig->host, rig->v4_host, "4");
@@ -236,10 +239,10 @@ int main(void)
 		RIG_TEST(tcp_flows_in_both_directions_with_iperf3),
 		RIG_TEST(udp_flows_in_both_directions_with_iperf3),
 		RIG_TEST(a_file_of_100_megabytes_arrives_intact_in_both_directions),
-		RIG_TEST(a_file_arrives_intact_over_vfio_user_and_four_queues_with_polling),
+		RIG_TEST(a_file_arrives_intact_over_four_queues_with_polling),
 		RIG_TEST(jumbo_frames_of_9000_bytes_pass_whole),
 		RIG_TEST(the_mtu_can_grow_and_shrink_while_traffic_flows),
-		RIG_TEST(a_file_arrives_intact_through_pulled_cables_hangs_and_changing_filters),
+		RIG_TEST_SOFT(a_file_arrives_intact_through_pulled_cables_hangs_and_changing_filters),
 	};
 
 	return rig_main("netns: data in bulk", tests);
