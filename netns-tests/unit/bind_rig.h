@@ -135,6 +135,7 @@ enum { IXGBE_UNBIND, VFIO_UNBIND, IXGBE_BIND, VFIO_BIND, PROBE, FIFOS };
 static pthread_t kernel_thread;
 static int fifo_fds[FIFOS], stop_pipe[2];
 static atomic_bool vfio_refuses; /* vfio-pci's probe fails */
+static atomic_bool vfio_keeps;   /* a program has the NIC by VFIO and does not let go */
 static atomic_bool no_ixgbe;     /* the kernel has no driver for the NIC */
 
 static bool may_have(const char *driver, const char *override)
@@ -173,7 +174,10 @@ static void handle(int fifo, const char *address)
 
 	switch (fifo) {
 	case IXGBE_UNBIND:
-	case VFIO_UNBIND: unlink(at(path, DEVICES "%s/driver", address)); break;
+	case VFIO_UNBIND:
+		if (fifo == IXGBE_UNBIND || !vfio_keeps)
+			unlink(at(path, DEVICES "%s/driver", address));
+		break;
 	case IXGBE_BIND: try_bind("ixgbe", address); break;
 	case VFIO_BIND: try_bind("vfio-pci", address); break;
 	case PROBE:
@@ -212,7 +216,7 @@ static int setup(void **state)
 	char path[256];
 
 	(void)state;
-	vfio_refuses = no_ixgbe = false;
+	vfio_refuses = vfio_keeps = no_ixgbe = false;
 	snprintf(root, sizeof(root), "/tmp/ixy-bind-XXXXXX");
 	/* The interfaces of the test before go with its namespace. */
 	if (!own_netns() || !mkdtemp(root))

@@ -295,6 +295,13 @@ static void a_program_that_has_it_by_vfio_is_asked_to_let_go_by_force(void **sta
 	assert_says("end that first: kill ");
 	assert_string_equal(driver_of(NIC), "vfio-pci");
 	assert_string_equal(line_of(DEVICES NIC "/driver_override"), "vfio-pci");
+	vfio_keeps = true;
+	assert_ends(1, "kernel --force " NIC);
+	assert_says("sleep (pid ");
+	assert_says(") does not let go; as soon as that ends: ixy-bind kernel " NIC);
+	assert_string_equal(driver_of(NIC), "vfio-pci");
+	assert_string_equal(line_of(DEVICES NIC "/driver_override"), "vfio-pci");
+	vfio_keeps = false;
 	assert_ends(0, "kernel --force " NIC);
 	assert_string_equal(driver_of(NIC), "ixgbe");
 	sh("kill $(cat holder)");
