@@ -20,8 +20,8 @@
 #include "driver/xdp/xsk_parts.h"
 
 #define SOCKET_FLAGS        (XSK_RX_ONLY | XSK_TX_ONLY | XSK_NO_NEED_WAKEUP | XSK_MULTI_BUFFER)
-#define BUSY_TIMEOUT_MS     1000
-#define BUSY_RETRY_INTERVAL 5 /* ms */
+#define BUSY_TIMEOUT_MS     3000 /* a loaded machine takes more than one second to let go of a queue */
+#define BUSY_RETRY_INTERVAL 5    /* ms */
 #define DEFAULT_TX_BUDGET   32
 
 /* struct xdp_umem_reg as of Linux 6.8. An older kernel reads the part that it knows. */

@@ -405,7 +405,7 @@ struct xsk_socket_config {
 	uint32_t busy_poll_budget; /* frames a round; 0: the kernel's own default */
 	uint32_t tx_budget;        /* copy mode: frames a wake-up, where the kernel can (tx_budget); 0: 32 */
 	/*
-	 * A queue that was just closed is busy for a moment; how long to retry. 0: 1000 ms; negative: not at
+	 * A queue that was just closed is busy for a moment; how long to retry. 0: 3000 ms; negative: not at
 	 * all.
 	 */
 	int busy_timeout_ms;

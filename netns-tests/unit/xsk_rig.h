@@ -71,9 +71,14 @@ static inline struct xsk_program *steer(const char *ifname, struct xsk_socket *x
 static inline void end_open(
 	struct xsk_end *end, const struct xsk_umem_config *umem, const struct xsk_socket_config *config)
 {
+	struct xsk_socket_config patient = *config;
+
+	/* The kernel may be slow to let go of a queue that the test had before. */
+	if (!patient.busy_timeout_ms)
+		patient.busy_timeout_ms = XSK_PATIENCE_MS;
 	memset(end, 0, sizeof(*end));
 	assert_int_equal(xsk_umem_create(umem, &end->umem), 0);
-	if (xsk_socket_open(end->umem, config, &end->xsk) < 0)
+	if (xsk_socket_open(end->umem, &patient, &end->xsk) < 0)
 		fail_msg("%s", ixy_last_error());
 	end->queues = xsk_socket_queues(end->xsk);
 	if (!(config->flags & XSK_TX_ONLY))
