@@ -69,7 +69,7 @@ record()
 {
 	local value=${2:-null}
 	[[ $value =~ ^[0-9]+(\.[0-9]+)?$ ]] || value=null
-	row_wanted "$1" || return
+	row_wanted "$1" && [[ " ${rows[*]}" == *" $1|"* ]] || return
 	echo "$1 $column $value" >>"$samples"
 	printf ' %s=%s' "$1" "${value/null/-}"
 }
@@ -88,10 +88,10 @@ cpu_ns()
 	cat "/proc/$1/task/"*/schedstat 2>/dev/null | awk '{ sum += $1 } END { printf "%.0f\n", sum }'
 }
 
-# counter bytes|packets: both ways together
-counter()
+# Bytes through the interface, both ways together.
+interface_bytes()
 {
-	at_here cat "/sys/class/net/ixy0/statistics/rx_$1" "/sys/class/net/ixy0/statistics/tx_$1" |
+	at_here cat /sys/class/net/ixy0/statistics/rx_bytes /sys/class/net/ixy0/statistics/tx_bytes |
 		awk '{ sum += $1 } END { printf "%.0f\n", sum }'
 }
 
@@ -100,16 +100,17 @@ rss_mib()
 	[ -z "$1" ] || awk '/^VmRSS/ { printf "%.1f", $2 / 1024 }' "/proc/$1/status" 2>/dev/null
 }
 
-# cost_of bytes|packets PER SUFFIX COMMAND...: run it, record the CPU that PER of them took as cpu_SUFFIX
-cost_of()
+# start_cost; then record_cost SUFFIX UNITS: the CPU that each of them took since, as cpu_SUFFIX
+start_cost()
 {
-	local unit=$1 per=$2 suffix=$3 d n c
-	d=$(cpu_ns "$daemon") n=$(cpu_ns "$nic") c=$(counter "$unit")
-	"${@:4}"
+	daemon_ns=$(cpu_ns "$daemon") nic_ns=$(cpu_ns "$nic")
+}
+
+record_cost()
+{
 	[ -n "$daemon" ] || return
-	c=$(compute "($(counter "$unit") - $c) / $per")
-	record "cpu_$suffix" "$(compute "($(cpu_ns "$daemon") - $d) / 1e9 / $c")"
-	[ -z "$nic" ] || record "nic_cpu_$suffix" "$(compute "($(cpu_ns "$nic") - $n) / 1e9 / $c")"
+	record "cpu_$1" "$(compute "($(cpu_ns "$daemon") - $daemon_ns) / 1e9 / ($2)")"
+	[ -z "$nic" ] || record "nic_cpu_$1" "$(compute "($(cpu_ns "$nic") - $nic_ns) / 1e9 / ($2)")"
 }
 
 # --- measurements ----------------------------------------------------------------------------------------------
@@ -117,26 +118,32 @@ cost_of()
 # measure_tcp ROW RECEIVER SENDER ADDRESS IPERF-OPTIONS...; the first second is not counted
 measure_tcp()
 {
-	row_wanted "$1" || return
+	local bytes
+	row_wanted "$1" "cpu_$1" || return
 	ip netns exec "$2" iperf3 -s -1 >/dev/null 2>&1 &
 	helpers+=($!)
 	until_true 3 ip netns exec "$2" sh -c 'ss -Htln sport = :5201 | grep -q LISTEN'
+	start_cost
+	bytes=$(interface_bytes)
 	record "$1" "$(timeout --foreground $((seconds + 8)) ip netns exec "$3" \
 		iperf3 -J -c "$4" -t "$seconds" -O 1 "${@:5}" 2>/dev/null |
 		jq -r '.end | (.sum_received.bits_per_second + (.sum_received_bidir_reverse.bits_per_second // 0)) / 1e6 |
 			round / 1000' 2>/dev/null)"
+	record_cost "$1" "($(interface_bytes) - $bytes) / 1e9"
 	end_helpers
 }
 
 # measure_udp ROW RECEIVER SENDER ADDRESS SIZE
 measure_udp()
 {
-	local rate
-	row_wanted "$1" || return
+	local rate frames
+	row_wanted "$1" "cpu_$1" || return
 	ip netns exec "$3" "$traffic" flood "$4" 9 "$5" $((seconds + 2)) 0 >/dev/null 2>&1 &
 	helpers+=($!)
 	sleep 0.3
-	read -r rate _ < <(timeout --foreground 20 ip netns exec "$2" "$traffic" count 9 "$seconds" 2>/dev/null)
+	start_cost
+	read -r rate frames < <(timeout --foreground 20 ip netns exec "$2" "$traffic" count 9 "$seconds" 2>/dev/null)
+	record_cost "$1" "${frames:-} / 1e6"
 	record "$1" "$(compute "${rate:-} / 1000")"
 	end_helpers
 }
@@ -230,8 +237,8 @@ measure_all()
 	measure_idle
 	! row_wanted rtt_p50 rtt_p99 rtt_p999 || measure_rtt rtt 10000
 	measure_low_load
-	cost_of packets 1e6 udp64_in measure_udp udp64_in "$here" "$peer" 10.82.59.1 64
-	cost_of packets 1e6 udp64_out measure_udp udp64_out "$peer" "$here" 10.82.59.2 64
+	measure_udp udp64_in "$here" "$peer" 10.82.59.1 64
+	measure_udp udp64_out "$peer" "$here" 10.82.59.2 64
 	for size in 512 1472; do
 		measure_udp udp${size}_in "$here" "$peer" 10.82.59.1 $size
 		measure_udp udp${size}_out "$peer" "$here" 10.82.59.2 $size
@@ -241,8 +248,8 @@ measure_all()
 	for size in 1 100 10000 100000; do
 		measure_flows flows_$size $size
 	done
-	cost_of bytes 1e9 tcp_in measure_tcp tcp_in "$here" "$peer" 10.82.59.1
-	cost_of bytes 1e9 tcp_out measure_tcp tcp_out "$peer" "$here" 10.82.59.2
+	measure_tcp tcp_in "$here" "$peer" 10.82.59.1
+	measure_tcp tcp_out "$peer" "$here" 10.82.59.2
 	measure_tcp tcp8_in "$here" "$peer" 10.82.59.1 -P 8
 	measure_tcp tcp8_out "$peer" "$here" 10.82.59.2 -P 8
 	measure_tcp tcp_both "$here" "$peer" 10.82.59.1 --bidir
