@@ -70,7 +70,7 @@ static const struct config_field fields[] = {
 
 	/* PME from D0 and D3hot, device specific initialization, version 3; neither D1 nor D2 */
 	{PM, 4, 0x48230000 | MSI << 8 | 0x01, 0},
-	/* No_Soft_Reset is 0: the way back from D3hot resets the function (9.3.3.4). */
+	/* No_Soft_Reset is 0: the way back from D3hot resets the function (9.3, PMCSR). */
 	{PMCSR, 2, 0, PMCSR_STATE | PMCSR_PME_ENABLE},
 
 	/* MSI: one vector, 64-bit address, maskable */

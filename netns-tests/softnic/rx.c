@@ -41,6 +41,7 @@ struct rx_counters {
 
 struct nic_rx_state {
 	bool in_burst;
+	bool awake; /* in this burst: in D0, and DMA is not held */
 	struct rx_config config;
 	struct rx_counters counters;
 	unsigned pendings;
@@ -546,10 +547,11 @@ static void receive(struct nic *nic, const uint8_t *frame, size_t size, bool loo
 	if (!rx->in_burst) {
 		rx_config_update(nic, &rx->config);
 		nic_dma_new_burst(nic);
+		rx->awake = !nic_asleep(nic) && !nic_dma_held(nic);
 		rx->in_burst = true;
 	}
 	bool listening = rx->config.enabled && (nic->link.up || loopback) &&
-			 rx->config.loopback == loopback && !nic_asleep(nic) && !nic_dma_held(nic);
+			 rx->config.loopback == loopback && rx->awake;
 
 	if (unlikely(!listening)) {
 		nic->stats.rx_missed++;
