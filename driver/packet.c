@@ -10,10 +10,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "driver/device.h"
 #include "driver/dma.h"
 #include "driver/error.h"
+
+/* --- whose is it: checked in debug builds only ----------------------------------------------------- */
 
 #ifdef IXY_DEBUG
 /* The pool's owner has lost track of its buffers: everything from here on would be corruption. */
@@ -37,6 +40,21 @@ static inline void mark_freed(struct pkt_buf *buf)
 		die(buf, "freed twice");
 	buf->in_use = 0;
 }
+
+static void mark_all_taken(struct pkt_buf *const bufs[], uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		mark_taken(bufs[i]);
+}
+
+static void mark_all_freed(const struct mempool *pool, struct pkt_buf *const bufs[], uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if (bufs[i]->pool != pool)
+			die(bufs[i], "freed into another pool");
+		mark_freed(bufs[i]);
+	}
+}
 #else
 static inline void mark_taken(struct pkt_buf *buf)
 {
@@ -46,6 +64,16 @@ static inline void mark_taken(struct pkt_buf *buf)
 static inline void mark_freed(struct pkt_buf *buf)
 {
 	(void)buf;
+}
+
+static inline void mark_all_taken(struct pkt_buf *const bufs[], uint32_t count)
+{
+	(void)bufs, (void)count;
+}
+
+static inline void mark_all_freed(const struct mempool *pool, struct pkt_buf *const bufs[], uint32_t count)
+{
+	(void)pool, (void)bufs, (void)count;
 }
 #endif
 
@@ -74,7 +102,7 @@ static void carve(struct mempool *pool)
 		}
 		struct pkt_buf *buf = (struct pkt_buf *)next;
 
-		buf->iova = dma_iova(pool->dma, buf);
+		buf->iova_offset = dma_iova(pool->dma, buf) - (uintptr_t)buf;
 		buf->pool = pool;
 		buf->index = i;
 		/* The first buffer lies on top of the stack. */
@@ -190,18 +218,10 @@ int ixy_mempool_share(struct mempool *pool, struct ixy_device *dev)
 	return 0;
 }
 
-static inline void reset_buf(struct pkt_buf *buf)
-{
-	mark_taken(buf);
-	buf->data = pkt_buf_start(buf);
-	buf->next = NULL;
-	buf->size = 0;
-	buf->frame_size = 0;
-	buf->flags = 0;
-	buf->segments = 1;
-}
+/* --- hot path ------------------------------------------------------------------------------------ */
 
-uint32_t pkt_buf_alloc_batch(struct mempool *pool, struct pkt_buf *bufs[], uint32_t count)
+/* How many of count there are. */
+static inline uint32_t pop(struct mempool *pool, uint32_t count)
 {
 	if (__builtin_expect(count > pool->free_count, 0)) {
 		/* Other threads read it for their statistics. */
@@ -209,12 +229,56 @@ uint32_t pkt_buf_alloc_batch(struct mempool *pool, struct pkt_buf *bufs[], uint3
 			&pool->exhausted, pool->exhausted + (count - pool->free_count), __ATOMIC_RELAXED);
 		count = pool->free_count;
 	}
-	struct pkt_buf **top = pool->free_stack + pool->free_count;
-
 	pool->free_count -= count;
+	return count;
+}
+
+static inline void push(struct pkt_buf *buf)
+{
+	struct mempool *pool = buf->pool;
+
+	mark_freed(buf);
+	pool->free_stack[pool->free_count++] = buf;
+}
+
+uint32_t mempool_take(struct mempool *pool, struct pkt_buf *bufs[], uint32_t count)
+{
+	count = pop(pool, count);
+	memcpy(bufs, pool->free_stack + pool->free_count, count * sizeof(bufs[0]));
+	mark_all_taken(bufs, count);
+	return count;
+}
+
+void mempool_put(struct mempool *pool, struct pkt_buf *const bufs[], uint32_t count)
+{
+	mark_all_freed(pool, bufs, count);
+	memcpy(pool->free_stack + pool->free_count, bufs, count * sizeof(bufs[0]));
+	pool->free_count += count;
+}
+
+void mempool_put_mixed(struct pkt_buf *const bufs[], uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (bufs[i])
+			push(bufs[i]);
+}
+
+uint32_t pkt_buf_alloc_batch(struct mempool *pool, struct pkt_buf *bufs[], uint32_t count)
+{
+	count = pop(pool, count);
+	struct pkt_buf **top = pool->free_stack + pool->free_count + count;
+
 	for (uint32_t i = 0; i < count; i++) {
-		bufs[i] = *--top;
-		reset_buf(bufs[i]);
+		struct pkt_buf *buf = *--top;
+
+		mark_taken(buf);
+		buf->data = pkt_buf_start(buf);
+		buf->next = NULL;
+		buf->size = 0;
+		buf->flags = 0;
+		buf->segments = 1;
+		buf->frame_size = 0;
+		bufs[i] = buf;
 	}
 	return count;
 }
@@ -224,14 +288,6 @@ struct pkt_buf *pkt_buf_alloc(struct mempool *pool)
 	struct pkt_buf *buf;
 
 	return pkt_buf_alloc_batch(pool, &buf, 1) ? buf : NULL;
-}
-
-static inline void push(struct pkt_buf *buf)
-{
-	struct mempool *pool = buf->pool;
-
-	mark_freed(buf);
-	pool->free_stack[pool->free_count++] = buf;
 }
 
 void pkt_buf_free(struct pkt_buf *buf)

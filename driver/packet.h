@@ -25,34 +25,48 @@ struct mempool;
 #define PKT_BUF_DATA_SIZE    2048 /* default; SRRCTL.BSIZEPACKET counts in KiB, so a multiple of 1024 */
 #define PKT_BUF_MAX_SEGMENTS 40   /* 82599: descriptors a packet with the on-chip TX limit */
 
-/* pkt_buf.flags, receive: what the NIC verified. A missing GOOD bit means "not checked", never "bad". */
-#define PKT_RX_IP_CSUM_GOOD (1u << 0)
-#define PKT_RX_L4_CSUM_GOOD (1u << 1)
-#define PKT_RX_L4_CSUM_BAD  (1u << 2)
-#define PKT_RX_RSS_HASH     (1u << 3) /* rss_hash is valid */
+/*
+ * pkt_buf.flags, receive: what the NIC verified. A missing GOOD bit means "not checked", never "bad". The values
+ * are those of the 82599's own descriptor (RSS type, L4I, IPCS), so that its driver masks where it would have to
+ * translate.
+ */
+#define PKT_RX_RSS_HASH     0xFu /* any of these: rss_hash is valid; the value is the NIC's name of the hash */
+#define PKT_RX_L4_CSUM_GOOD (1u << 5)
+#define PKT_RX_IP_CSUM_GOOD (1u << 6)
+#define PKT_RX_L4_CSUM_BAD  (1u << 7)
 /* pkt_buf.flags, transmit: what the NIC is asked to do (needs the matching IXY_CAP_*). */
 #define PKT_TX_L4_CSUM (1u << 8)  /* sum from csum_start on, store at csum_start + csum_offset */
 #define PKT_TX_TSO4    (1u << 9)  /* cut into gso_size payloads, TCP over IPv4 */
 #define PKT_TX_TSO6    (1u << 10) /* the same over IPv6 */
 #define PKT_TX_USO     (1u << 11) /* the same for UDP */
 
+/*
+ * The first 32 bytes are what receiving sets. size, flags and segments are one aligned word, so that the question
+ * of every sender, "a frame in one piece, without offloads, of a fitting length?", is one load and one comparison.
+ */
 struct pkt_buf {
 	uint8_t *data;        /* first byte of this segment's frame data */
-	uint64_t iova;        /* device address of this struct's first byte; see pkt_buf_data_iova() */
-	struct mempool *pool; /* where pkt_buf_free() returns it */
 	struct pkt_buf *next; /* next segment of the same frame, or NULL */
-	uint32_t size;        /* bytes of data in this segment */
-	uint32_t frame_size;  /* bytes in the whole frame; valid in the first segment */
-	uint32_t rss_hash;    /* host order; with PKT_RX_RSS_HASH */
-	uint16_t flags;       /* PKT_RX_* / PKT_TX_*; valid in the first segment */
-	uint16_t segments; /* buffers in the chain, 1 for a frame in one piece; valid in the first segment */
-	uint16_t reserved;
+	union {
+		struct {
+			uint32_t size;     /* bytes of data in this segment */
+			uint16_t flags;    /* PKT_RX_* / PKT_TX_*; valid in the first segment */
+			uint16_t segments; /* buffers in the chain, 1 for a frame in one piece; as flags */
+		};
+		uint32_t size_and_more[2]; /* the same as two words, for drivers: pkt_buf_word() */
+	};
+	uint32_t frame_size; /* bytes in the whole frame; valid in the first segment */
+	uint32_t rss_hash;   /* host order; with PKT_RX_RSS_HASH */
+	uint64_t
+		iova_offset; /* what to add to an address in this buffer to get the device's: pkt_buf_data_iova() */
+	struct mempool *pool; /* where pkt_buf_free() returns it */
 	uint16_t csum_start;  /* bytes from the frame's start to the first summed byte */
 	uint16_t csum_offset; /* bytes from csum_start to the 16-bit checksum field */
 	uint16_t gso_size;    /* payload bytes a segment */
 	uint16_t header_size; /* bytes of L2 + L3 + L4 headers that each segment repeats */
-	uint16_t in_use;      /* debug builds: 1 from alloc to free, to catch a double free */
 	uint32_t index;       /* position in the pool */
+	uint16_t in_use;      /* debug builds: 1 from alloc to free, to catch a double free */
+	uint16_t reserved;
 } __attribute__((aligned(64)));
 
 _Static_assert(sizeof(struct pkt_buf) == 64, "packet metadata is one cache line");
@@ -63,16 +77,36 @@ static inline uint8_t *pkt_buf_start(struct pkt_buf *buf)
 	return (uint8_t *)buf + sizeof(*buf) + PKT_BUF_HEADROOM;
 }
 
-/* The device address of that. */
-static inline uint64_t pkt_buf_start_iova(const struct pkt_buf *buf)
-{
-	return buf->iova + sizeof(*buf) + PKT_BUF_HEADROOM;
-}
-
 /* Device address of buf->data. The buffer is contiguous for the device, whatever the IOVA mode. */
 static inline uint64_t pkt_buf_data_iova(const struct pkt_buf *buf)
 {
-	return buf->iova + (uint64_t)(buf->data - (const uint8_t *)buf);
+	return (uintptr_t)buf->data + buf->iova_offset;
+}
+
+/* The device address of where data begins in a fresh buffer. */
+static inline uint64_t pkt_buf_start_iova(const struct pkt_buf *buf)
+{
+	return (uintptr_t)buf + sizeof(*buf) + PKT_BUF_HEADROOM + buf->iova_offset;
+}
+
+/* segments << 48 | flags << 32 | size, in one load; and flags and segments in one store. For drivers. */
+static inline uint64_t pkt_buf_word(const struct pkt_buf *buf)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return buf->size_and_more[0] | (uint64_t)buf->size_and_more[1] << 32;
+#else
+	return buf->size | (uint64_t)buf->flags << 32 | (uint64_t)buf->segments << 48;
+#endif
+}
+
+static inline void pkt_buf_set_flags(struct pkt_buf *buf, uint32_t flags, uint32_t segments)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	buf->size_and_more[1] = flags + (segments << 16);
+#else
+	buf->flags = (uint16_t)flags;
+	buf->segments = (uint16_t)segments;
+#endif
 }
 
 /*
@@ -135,5 +169,19 @@ struct pkt_buf *pkt_buf_alloc(struct mempool *pool); /* NULL when the pool is em
  */
 void pkt_buf_free(struct pkt_buf *buf);
 void pkt_buf_free_batch(struct pkt_buf *bufs[], uint32_t count); /* NULLs among them are passed over */
+
+/*
+ * For drivers: move pointers between the pool's stack and a ring, nothing else. No buffer's memory is touched, so
+ * a buffer costs less than an instruction, and no cache miss.
+ *
+ * mempool_take() returns how many were there, as pkt_buf_alloc_batch() does. Their fields are as their last owner
+ * left them, all but iova_offset, pool and index: the taker sets them before anybody else sees the buffer.
+ * mempool_put() gives back count buffers of this pool; what `next` in them says is not followed.
+ */
+uint32_t mempool_take(struct mempool *pool, struct pkt_buf *bufs[], uint32_t count);
+void mempool_put(struct mempool *pool, struct pkt_buf *const bufs[], uint32_t count);
+
+/* The same for buffers of several pools, each to its own; NULLs among them are passed over. */
+void mempool_put_mixed(struct pkt_buf *const bufs[], uint32_t count);
 
 #endif

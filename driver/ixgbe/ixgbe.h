@@ -25,17 +25,18 @@
 #define IXGBE_MTA_WORDS   128
 
 struct ixgbe_rx_queue {
+	/* Each batch reads and writes this line and the next, and nothing else of the queue. */
 	volatile union ixgbe_rx_desc *descs;
-	struct pkt_buf **bufs; /* what is posted in each descriptor */
+	struct pkt_buf **bufs; /* next .. fill: what is posted in each descriptor; the others are stale */
 	struct mempool *pool;
-	struct pci_doorbell tail;
-	uint16_t mask; /* descriptors - 1 */
-	uint16_t next; /* the descriptor that the NIC completes next */
-	uint16_t fill; /* the descriptor that gets the next fresh buffer; next == fill means none posted */
+	uint32_t mask; /* descriptors - 1 */
+	uint32_t next; /* the descriptor that the NIC completes next */
+	uint32_t fill; /* the descriptor that gets the next fresh buffer; next == fill means none posted */
 	uint16_t buffer_size;
 	bool running;                       /* the NIC may have buffers; else the ring stays empty */
 	bool discard;                       /* inside a chain that was given up: skip to its EOP */
 	struct pkt_buf *chain, *chain_last; /* segments of a frame whose EOP has not come yet */
+	struct pci_doorbell tail __attribute__((aligned(64)));
 	struct ixy_queue_stats stats;
 	int irq_fd;
 	/* Hang detection (stats.c), the control thread's own. */
@@ -51,20 +52,26 @@ struct ixgbe_context {
 	uint32_t vlan_maclen_iplen, tucmd, mss_l4len_idx;
 };
 
+/* Descriptors on whose last one the NIC reports, and who owns their buffers. */
+struct ixgbe_tx_run {
+	struct mempool *pool; /* one pool all of them; or NULL */
+	uint32_t last;
+};
+
 struct ixgbe_tx_queue {
+	/* As above. */
 	volatile union ixgbe_tx_desc *descs;
-	struct pkt_buf **bufs; /* clean .. next: at a frame's last descriptor the frame, else NULL */
-	uint16_t *rs;          /* indices of descriptors with RS, oldest at rs_head */
-	struct pci_doorbell tail;
-	uint16_t mask;
-	uint16_t next;  /* the descriptor to write next */
-	uint16_t clean; /* the oldest descriptor not reclaimed; next == clean means all reclaimed */
-	uint16_t rs_head, rs_tail;
-	struct ixgbe_context context; /* the one that the NIC holds for this queue */
-	struct ixy_queue_stats stats;
+	struct pkt_buf **bufs;     /* clean .. next: each data descriptor's buffer, NULL for a context */
+	struct ixgbe_tx_run *runs; /* by the first descriptor of each */
+	uint32_t mask;
+	uint32_t next;      /* the descriptor to write next */
+	uint32_t clean;     /* the oldest descriptor not reclaimed, first of a run; next: all reclaimed */
 	uint32_t reclaims;  /* attempts at reclaiming with something pending */
 	uint32_t completed; /* descriptors reclaimed */
 	uint32_t pending;   /* a copy of next - clean for the control thread */
+	struct pci_doorbell tail __attribute__((aligned(64)));
+	struct ixgbe_context context; /* the one that the NIC holds for this queue */
+	struct ixy_queue_stats stats;
 	/* Hang detection (stats.c), the control thread's own. */
 	uint32_t seen_reclaims, seen_completed;
 	unsigned suspicious;

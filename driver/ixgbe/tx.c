@@ -4,13 +4,15 @@
  * A frame takes one descriptor for each of its buffers; EOP marks the last. We write descriptors at `next`
  * and move the tail once a batch. The NIC fetches, sends, and reports back only where RS (report status) is
  * set: it then sets DD in that descriptor, which means that all before it have left as well. So RS is set
- * sparsely, on every 32nd descriptor and on the last of a batch: fewer write-backs over PCIe, and none is
+ * sparsely, on each 32nd descriptor of a batch and on its last: fewer write-backs over PCIe, and none is
  * stranded. TXDCTL.WTHRESH stays 0, because the NIC ignores RS otherwise (7.2.3.5.2).
  *
  *	      clean              next = tail
  *	 free | sent or in flight | free ...
  *
- * `rs` remembers where RS was set, oldest first: reclaiming looks at one descriptor a step.
+ * Descriptors from one report to the next are a run. Reclaiming looks at one descriptor a run, and `bufs` holds one
+ * buffer a data descriptor, so what a run has used goes back to its pool by copying the pointers, whether they are
+ * frames or segments; nothing that lies in the buffers themselves is looked at again.
  */
 #include <endian.h>
 #include <errno.h>
@@ -33,37 +35,42 @@
 
 /* --- hot path ------------------------------------------------------------------------------------ */
 
-/* Free the frames in descriptors clean .. last. */
-static void tx_free_to(struct ixgbe_tx_queue *q, uint16_t last)
+/* Give back the buffers of count descriptors, which do not wrap. */
+static inline void tx_free(struct pkt_buf *bufs[], uint32_t count, struct mempool *pool)
 {
-	uint16_t end = (uint16_t)(last + 1) & q->mask;
-
-	/* The control thread watches it (stats.c). */
-	__atomic_store_n(
-		&q->completed, q->completed + ((uint32_t)(end - q->clean) & q->mask), __ATOMIC_RELAXED);
-	if (end < q->clean) { /* around the ring's end */
-		pkt_buf_free_batch(&q->bufs[q->clean], q->mask + 1u - q->clean);
-		q->clean = 0;
-	}
-	pkt_buf_free_batch(&q->bufs[q->clean], (uint32_t)(end - q->clean));
-	q->clean = end;
+	if (likely(pool))
+		mempool_put(pool, bufs, count);
+	else
+		mempool_put_mixed(bufs, count);
 }
 
-/* Take back what has left: follow the descriptors with RS as far as DD is set. */
-static void tx_reclaim(struct ixgbe_tx_queue *q)
+/* Take back what has left: run by run, as far as DD is set. */
+static inline void tx_reclaim(struct ixgbe_tx_queue *q)
 {
-	if (q->rs_head == q->rs_tail)
+	const uint32_t mask = q->mask, next = q->next;
+	uint32_t clean = q->clean;
+
+	if (clean == next)
 		return;
 	__atomic_store_n(&q->reclaims, q->reclaims + 1, __ATOMIC_RELAXED);
-	while (q->rs_head != q->rs_tail) {
-		uint16_t last = q->rs[q->rs_head & q->mask];
-		uint32_t status = le32toh(__atomic_load_n(&q->descs[last].wb.status, __ATOMIC_ACQUIRE));
+	do {
+		const struct ixgbe_tx_run *run = &q->runs[clean];
+		uint32_t end = (run->last + 1) & mask;
 
-		if (!(status & TXD_STAT_DD))
+		if (!(le32toh(__atomic_load_n(&q->descs[run->last].wb.status, __ATOMIC_ACQUIRE)) &
+			    TXD_STAT_DD))
 			break;
-		q->rs_head++;
-		tx_free_to(q, last);
-	}
+		if (likely(end > clean)) {
+			tx_free(&q->bufs[clean], end - clean, run->pool);
+		} else { /* around the ring's end */
+			tx_free(&q->bufs[clean], mask + 1 - clean, run->pool);
+			tx_free(q->bufs, end, run->pool);
+		}
+		clean = end;
+	} while (clean != next);
+	/* The control thread watches it (stats.c). */
+	__atomic_store_n(&q->completed, q->completed + ((clean - q->clean) & mask), __ATOMIC_RELAXED);
+	q->clean = clean;
 }
 
 /* What a frame's descriptors have in common. */
@@ -74,13 +81,12 @@ struct tx_plan {
 	struct ixgbe_context context;
 };
 
-/* What a batch adds up to, and what holds for all of it. */
-struct tx_sum {
+/* What a run of frames, those up to the next report, adds up to. */
+struct tx_run {
 	uint64_t frames, bytes; /* on the wire */
-	bool link_up;
+	struct mempool *pool;   /* of all buffers; NULL: of several, or there is a context among them */
 };
 
-#define TX_PLAIN    (TXD_DTYP_DATA | TXD_CMD_DEXT | TXD_CMD_IFCS | TXD_CMD_EOP)
 #define TX_OFFLOADS (PKT_TX_L4_CSUM | PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO)
 
 static void tx_plan_offload(const struct ixgbe_tx_queue *q, struct pkt_buf *frame, struct tx_plan *plan)
@@ -121,7 +127,7 @@ static void tx_plan(const struct ixgbe_device *dev, const struct ixgbe_tx_queue 
 	} else if (unlikely((tso ? frame->header_size + frame->gso_size : frame->frame_size) > longest ||
 			    frame->segments > PKT_BUF_MAX_SEGMENTS - 1)) {
 		plan->drop = IXY_DROP_TX_TOO_LONG;
-	} else if (frame->segments != 1 && unlikely(!tx_chain_sound(frame))) {
+	} else if (unlikely(!tx_chain_sound(frame))) {
 		plan->drop = IXY_DROP_TX_BAD_OFFLOAD;
 	} else if (frame->flags & TX_OFFLOADS) {
 		tx_plan_offload(q, frame, plan);
@@ -132,13 +138,13 @@ static void tx_plan(const struct ixgbe_device *dev, const struct ixgbe_tx_queue 
 	}
 }
 
-/* The next descriptor, and what tx_free_to() is to free with it. */
-static inline volatile union ixgbe_tx_desc *tx_next(struct ixgbe_tx_queue *q, struct pkt_buf *frame)
+/* The next descriptor, and the buffer that goes with it. */
+static inline volatile union ixgbe_tx_desc *tx_next(struct ixgbe_tx_queue *q, struct pkt_buf *buf)
 {
 	volatile union ixgbe_tx_desc *desc = &q->descs[q->next];
 
-	q->bufs[q->next] = frame;
-	q->next = (uint16_t)(q->next + 1) & q->mask;
+	q->bufs[q->next] = buf;
+	q->next = (q->next + 1) & q->mask;
 	return desc;
 }
 
@@ -162,39 +168,42 @@ static inline void tx_write_data(
 }
 
 /* Write the descriptors of one frame, for which there is room. */
-static void tx_write(struct ixgbe_tx_queue *q, struct pkt_buf *frame, const struct tx_plan *plan)
+static void tx_write(
+	struct ixgbe_tx_queue *q, struct pkt_buf *frame, const struct tx_plan *plan, struct tx_run *run)
 {
-	struct pkt_buf *buf = frame;
+	uint32_t command = plan->command;
 
-	if (plan->new_context)
+	if (plan->new_context) {
 		tx_write_context(q, &plan->context);
-	for (; buf->next; buf = buf->next)
-		tx_write_data(tx_next(q, NULL), buf, plan->command, plan->olinfo);
-	tx_write_data(tx_next(q, frame), buf, plan->command | TXD_CMD_EOP, plan->olinfo);
+		run->pool = NULL;
+	}
+	for (struct pkt_buf *buf = frame; buf; buf = buf->next) {
+		if (!buf->next)
+			command |= TXD_CMD_EOP;
+		if (buf->pool != run->pool)
+			run->pool = NULL;
+		tx_write_data(tx_next(q, buf), buf, command, plan->olinfo);
+	}
 }
 
-/*
- * Ask for a report on the descriptor before `next`, an EOP. The NIC has not seen it yet: the tail is behind.
- */
-static void tx_request_status(struct ixgbe_tx_queue *q)
+/* A run of descriptors ends with `last`, an EOP. The NIC has not seen it yet: the tail is behind. */
+static inline void tx_end_run(struct ixgbe_tx_queue *q, uint32_t first, uint32_t last, struct mempool *pool)
 {
-	uint16_t last = (uint16_t)(q->next - 1) & q->mask;
-
 	q->descs[last].read.cmd_type_len |= htole32(TXD_CMD_RS);
-	q->rs[q->rs_tail++ & q->mask] = last;
+	q->runs[first] = (struct ixgbe_tx_run){.pool = pool, .last = last};
 }
 
 /*
- * A frame that is not plain: in several buffers, with an offload, to be padded, or not to be sent at all. Returns
- * whether it was taken, that is, sent or dropped; else there is no room for it.
+ * Any frame, also one in several buffers, with an offload, to be padded, or not to be sent at all. Returns whether it
+ * was taken, that is, sent or dropped; else there is no room for it.
  */
-static bool tx_special(
-	struct ixgbe_device *dev, struct ixgbe_tx_queue *q, struct pkt_buf *frame, struct tx_sum *sum)
+static bool tx_frame(
+	struct ixgbe_device *dev, struct ixgbe_tx_queue *q, struct pkt_buf *frame, struct tx_run *run)
 {
-	uint32_t room = (uint32_t)(q->clean - q->next - 1) & q->mask;
+	uint32_t room = (q->clean - q->next - 1) & q->mask;
 	struct tx_plan plan = {.drop = IXY_DROP_TX_LINK_DOWN};
 
-	if (likely(sum->link_up)) {
+	if (likely(__atomic_load_n(&dev->ixy.link.up, __ATOMIC_RELAXED))) {
 		/*
 		 * A context may come on top. To be known first: planning TSO changes the headers. What has more
 		 * segments than the NIC takes is not waited for but dropped by the plan.
@@ -209,61 +218,163 @@ static bool tx_special(
 		pkt_buf_free(frame);
 		return true;
 	}
-	tx_write(q, frame, &plan);
-	sum->frames += pkt_buf_wire_frames(frame);
-	sum->bytes += pkt_buf_wire_bytes(frame);
+	tx_write(q, frame, &plan, run);
+	run->frames += pkt_buf_wire_frames(frame);
+	run->bytes += pkt_buf_wire_bytes(frame);
 	return true;
+}
+
+/*
+ * A plain frame: one buffer, no offload, of a length that neither needs padding nor exceeds the MTU. size, flags and
+ * segments are one word of pkt_buf: without the bits that do not matter, and less the least that is plain, it is
+ * under the number of plain lengths, or else one of them is wrong.
+ */
+#define TX_WORD        (0xFFFFull << 48 | (uint64_t)TX_OFFLOADS << 32 | 0xFFFFFFFFull)
+#define TX_LEAST_PLAIN (1ull << 48 | ETH_MIN_FRAME)
+#define TX_PLAIN       (TXD_DTYP_DATA | TXD_CMD_DEXT | TXD_CMD_IFCS | TXD_CMD_EOP)
+#define TX_LINE        4u /* descriptors in a cache line */
+
+static inline bool tx_is_plain(const struct pkt_buf *frame, uint64_t plain_lengths)
+{
+	uint64_t word = pkt_buf_word(frame) & TX_WORD;
+
+	return likely(word - TX_LEAST_PLAIN < plain_lengths && (uint32_t)word == frame->frame_size);
+}
+
+/*
+ * Write the descriptor of a plain frame. The length stands twice in its upper half: of the buffer, and of the frame
+ * (PAYLEN). Returns the length. *odd gets bits if the frame is not of pool, or if something is chained to it.
+ */
+static inline uint32_t tx_put(volatile union ixgbe_tx_desc *desc, struct pkt_buf **sent,
+	struct pkt_buf *frame, const struct mempool *pool, uintptr_t *odd)
+{
+	uint32_t size = frame->size;
+
+	desc->read.addr = htole64(pkt_buf_data_iova(frame));
+	desc->half[1] = htole64(((uint64_t)size << (TXD_OL_PAYLEN_SHIFT + 32)) + size + TX_PLAIN);
+	*sent = frame;
+	*odd |= ((uintptr_t)frame->pool ^ (uintptr_t)pool) | (uintptr_t)frame->next;
+	return size;
+}
+
+/*
+ * Among the n frames just queued is one that tx_put() found odd. Of several pools is all right. One in a single
+ * segment with another behind it is not: its number is returned, else n.
+ */
+static __attribute__((noinline, cold)) size_t tx_odd(
+	struct pkt_buf *const bufs[], size_t n, struct tx_run *run)
+{
+	run->pool = NULL;
+	for (size_t i = 0; i < n; i++) {
+		if (bufs[i]->next) {
+			for (size_t j = i; j < n; j++)
+				run->bytes -= bufs[j]->size;
+			return i;
+		}
+	}
+	return n;
+}
+
+/*
+ * Queue plain frames of bufs[], up to the first that is something else. There is room for count, which do not wrap.
+ * Returns how many.
+ */
+static inline uint32_t tx_plain(volatile union ixgbe_tx_desc *desc, struct pkt_buf *sent[],
+	struct pkt_buf *const bufs[], size_t count, uint64_t plain_lengths, struct tx_run *run)
+{
+	const size_t lines = count / TX_LINE * TX_LINE;
+	const struct mempool *pool = run->pool;
+	uint64_t bytes = 0;
+	uintptr_t odd = 0;
+	size_t n;
+
+	for (n = 0; n != lines; n += TX_LINE) {
+		uint64_t sum = 0;
+
+#pragma GCC unroll 4
+		for (unsigned i = 0; i < TX_LINE; i++) {
+			if (!tx_is_plain(bufs[n + i], plain_lengths))
+				goto one_by_one; /* through this line again */
+			sum += tx_put(&desc[n + i], &sent[n + i], bufs[n + i], pool, &odd);
+		}
+		bytes += sum;
+	}
+one_by_one:
+	for (; n != count && tx_is_plain(bufs[n], plain_lengths); n++)
+		bytes += tx_put(&desc[n], &sent[n], bufs[n], pool, &odd);
+	run->bytes += bytes;
+	if (unlikely(odd))
+		n = tx_odd(bufs, n, run);
+	run->frames += n;
+	return (uint32_t)n;
+}
+
+/*
+ * The same for frames of any kind: at least one, if there is room, and on until a plain one comes or the run is
+ * long enough.
+ */
+static __attribute__((noinline, cold)) uint32_t tx_any(struct ixgbe_device *dev, struct ixgbe_tx_queue *q,
+	struct pkt_buf *const bufs[], uint32_t count, uint64_t plain_lengths, struct tx_run *run)
+{
+	uint32_t first = q->next;
+	uint32_t n = 0;
+
+	do {
+		if (!tx_frame(dev, q, bufs[n], run))
+			break;
+		n++;
+	} while (n < count && ((q->next - first) & q->mask) < IXGBE_TX_RS_EVERY &&
+		 !(tx_is_plain(bufs[n], plain_lengths) && !bufs[n]->next));
+	return n;
 }
 
 uint32_t ixgbe_tx_batch(struct ixy_device *ixy, uint16_t queue, struct pkt_buf *bufs[], uint32_t limit)
 {
 	struct ixgbe_device *dev = ixgbe(ixy);
 	struct ixgbe_tx_queue *q = &dev->tx[queue];
-	struct tx_sum sum = {.link_up = __atomic_load_n(&dev->ixy.link.up, __ATOMIC_RELAXED)};
+	const uint32_t mask = q->mask, start = q->next;
+	struct tx_run run = {0};
+	uint32_t next = start;
+	uint64_t plain_lengths = 0; /* how many there are, from ETH_MIN_FRAME on */
+	uint32_t n = 0;
+
 	/* With the link down no length is plain, and every frame is dropped by its name. */
-	const uint32_t plain_lengths = sum.link_up ? __atomic_load_n(&dev->ixy.mtu, __ATOMIC_RELAXED) +
-							     ETH_HEADER + VLAN_TAG + 1 - ETH_MIN_FRAME
-						   : 0;
-	uint32_t n, room, since_rs = 0;
-	uint16_t start;
-
+	if (likely(__atomic_load_n(&dev->ixy.link.up, __ATOMIC_RELAXED)))
+		plain_lengths = __atomic_load_n(&dev->ixy.mtu, __ATOMIC_RELAXED) + ETH_HEADER + VLAN_TAG + 1 -
+				ETH_MIN_FRAME;
 	tx_reclaim(q);
-	start = q->next;
-	room = (uint32_t)(q->clean - q->next - 1) & q->mask;
-	for (n = 0; n < limit; n++) {
-		struct pkt_buf *frame = bufs[n];
+	while (n < limit) {
+		uint32_t room = (q->clean - next - 1) & mask, end = mask + 1 - next;
+		uint32_t ahead = limit - n < IXGBE_TX_RS_EVERY ? limit - n : IXGBE_TX_RS_EVERY;
 
-		if (likely(frame->segments == 1 && !(frame->flags & TX_OFFLOADS) &&
-			    frame->frame_size - ETH_MIN_FRAME < plain_lengths &&
-			    frame->size == frame->frame_size)) {
-			if (unlikely(room == 0))
-				break;
-			tx_write_data(tx_next(q, frame), frame, TX_PLAIN, frame->size << TXD_OL_PAYLEN_SHIFT);
-			sum.frames++;
-			sum.bytes += frame->size;
-			room--;
-			since_rs++;
+		room = room < end ? room : end;
+		ahead = ahead < room ? ahead : room;
+		run.pool = bufs[n]->pool;
+
+		uint32_t taken =
+			tx_plain(&q->descs[next], &q->bufs[next], bufs + n, ahead, plain_lengths, &run);
+
+		if (likely(taken)) {
+			tx_end_run(q, next, next + taken - 1, run.pool);
+			next = (next + taken) & mask;
 		} else {
-			uint16_t before = q->next;
-
-			if (!tx_special(dev, q, frame, &sum))
+			q->next = next;
+			taken = tx_any(dev, q, bufs + n, limit - n, plain_lengths, &run);
+			if (!taken)
 				break;
-			since_rs += (uint32_t)(q->next - before) & q->mask;
-			room = (uint32_t)(q->clean - q->next - 1) & q->mask;
+			if (q->next != next)
+				tx_end_run(q, next, (q->next - 1) & mask, run.pool);
+			next = q->next;
 		}
-		if (unlikely(since_rs >= IXGBE_TX_RS_EVERY)) {
-			tx_request_status(q);
-			since_rs = 0;
-		}
+		n += taken;
 	}
-	if (q->next != start) {
-		if (since_rs)
-			tx_request_status(q);
-		pci_doorbell_ring(&q->tail, q->next);
-		count(&q->stats.tx_frames, sum.frames);
-		count(&q->stats.tx_bytes, sum.bytes);
+	if (next != start) {
+		q->next = next;
+		pci_doorbell_ring(&q->tail, next);
+		count(&q->stats.tx_frames, run.frames);
+		count(&q->stats.tx_bytes, run.bytes);
 	}
-	__atomic_store_n(&q->pending, (uint32_t)(q->next - q->clean) & q->mask, __ATOMIC_RELAXED);
+	__atomic_store_n(&q->pending, (next - q->clean) & mask, __ATOMIC_RELAXED);
 	return n;
 }
 
@@ -276,7 +387,7 @@ uint32_t ixgbe_tx_pending(struct ixy_device *dev, uint16_t queue)
 {
 	const struct ixgbe_tx_queue *q = &ixgbe(dev)->tx[queue];
 
-	return (uint32_t)(q->next - q->clean) & q->mask;
+	return (q->next - q->clean) & q->mask;
 }
 
 /* --- a queue's life ------------------------------------------------------------------------------ */
@@ -288,8 +399,8 @@ int ixgbe_tx_queue_alloc(struct ixgbe_device *dev, uint16_t queue, uint8_t *ring
 	q->descs = (volatile union ixgbe_tx_desc *)ring;
 	q->mask = dev->tx_ring - 1;
 	q->bufs = calloc(dev->tx_ring, sizeof(*q->bufs));
-	q->rs = calloc(dev->tx_ring, sizeof(*q->rs));
-	if (!q->bufs || !q->rs)
+	q->runs = calloc(dev->tx_ring, sizeof(*q->runs));
+	if (!q->bufs || !q->runs)
 		return ixy_fail(ENOMEM, "%s: no memory for transmit queue %u", dev->ixy.name, queue);
 	return 0;
 }
@@ -299,9 +410,9 @@ void ixgbe_tx_queue_free(struct ixgbe_device *dev, uint16_t queue)
 	struct ixgbe_tx_queue *q = &dev->tx[queue];
 
 	free(q->bufs);
-	free(q->rs);
+	free(q->runs);
 	q->bufs = NULL;
-	q->rs = NULL;
+	q->runs = NULL;
 }
 
 /*
@@ -338,14 +449,13 @@ int ixgbe_tx_queue_start(struct ixgbe_device *dev, uint16_t queue)
 	struct ixgbe_tx_queue *q = &dev->tx[queue];
 	uint64_t base = dma_iova(dev->rings, (const void *)q->descs);
 
-	memset((void *)q->descs, 0, (q->mask + 1u) * sizeof(*q->descs));
+	memset((void *)q->descs, 0, (q->mask + 1) * sizeof(*q->descs));
 	q->next = q->clean = 0;
-	q->rs_head = q->rs_tail = 0;
 	memset(&q->context, 0, sizeof(q->context)); /* a reset forgets it; no valid context is all zero */
 
 	reg_write(dev, TDBAL(queue), (uint32_t)base);
 	reg_write(dev, TDBAH(queue), (uint32_t)(base >> 32));
-	reg_write(dev, TDLEN(queue), (q->mask + 1u) * (uint32_t)sizeof(*q->descs));
+	reg_write(dev, TDLEN(queue), (q->mask + 1) * (uint32_t)sizeof(*q->descs));
 	reg_write(dev, TDH(queue), 0);
 	reg_write(dev, TDT(queue), 0);
 	reg_write(dev, TDWBAL(queue), 0); /* status comes back in the descriptors, not as a head pointer */
@@ -380,20 +490,22 @@ void ixgbe_tx_queue_empty(struct ixgbe_device *dev, uint16_t queue, enum ixy_dro
 	if (!q->bufs)
 		return;
 	tx_reclaim(q);
-	for (; q->clean != q->next; q->clean = (uint16_t)(q->clean + 1) & q->mask) {
+	while (q->clean != q->next) {
 		struct pkt_buf *frame = q->bufs[q->clean];
 
-		if (!frame)
+		if (!frame) { /* a context */
+			q->clean = (q->clean + 1) & q->mask;
 			continue;
+		}
 		/* It had been counted as sent when it was queued. */
 		uint64_t frames = pkt_buf_wire_frames(frame);
 
 		count(&q->stats.drops[reason], frames);
 		count(&q->stats.tx_frames, -frames);
 		count(&q->stats.tx_bytes, -pkt_buf_wire_bytes(frame));
+		q->clean = (q->clean + frame->segments) & q->mask;
 		pkt_buf_free(frame);
 	}
 	q->next = q->clean = 0;
-	q->rs_head = q->rs_tail = 0;
 	__atomic_store_n(&q->pending, 0, __ATOMIC_RELAXED);
 }
