@@ -12,7 +12,7 @@ static const char *saved(struct vm *vm, const char *file)
 	return vm_ok(vm, "cat /run/tapd.%s", file);
 }
 
-void tapd_up_behind(struct vm *vm, const char *prefix, const char *options)
+void tapd_launch(struct vm *vm, const char *prefix, const char *options)
 {
 	vm_ok(vm,
 		"rm -f /run/tapd.*; (%s sh -c 'echo $$ >/run/tapd.pid; exec \"$@\"' - %s --json %s " VM_NIC
@@ -23,6 +23,11 @@ void tapd_up_behind(struct vm *vm, const char *prefix, const char *options)
 		    "sleep "
 		    "0.1; done"))
 		fail_msg("ixy-tapd does not get ready: %s", tapd_words(vm));
+}
+
+void tapd_up_behind(struct vm *vm, const char *prefix, const char *options)
+{
+	tapd_launch(vm, prefix, options);
 	traffic_set_up(vm, "ixy0");
 }
 

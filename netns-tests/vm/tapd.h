@@ -12,10 +12,14 @@
 #define TAPD_PERMISSION 77
 #define TAPD_CONFIG     78
 
-/* `ixy-tapd --json OPTIONS 0000:00:04.0 ixy0`: start it, wait until it is ready and its interface has carrier. */
-void tapd_up(struct vm *vm, const char *options);
-/* The same behind other commands: `prlimit --memlock=1048576 setpriv ...`. */
+/*
+ * `PREFIX ixy-tapd --json OPTIONS 0000:00:04.0 ixy0`, with a prefix such as "prlimit --memlock=1048576 setpriv ...":
+ * start it and wait until it is ready.
+ */
+void tapd_launch(struct vm *vm, const char *prefix, const char *options);
+/* Then its interface gets its addresses and has carrier. */
 void tapd_up_behind(struct vm *vm, const char *prefix, const char *options);
+void tapd_up(struct vm *vm, const char *options);
 /* Start it where it must fail: it ends by itself with this exit code, and says this. */
 void tapd_refuses(struct vm *vm, const char *prefix, const char *arguments, int code, const char *words);
 
