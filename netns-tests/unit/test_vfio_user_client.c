@@ -194,6 +194,31 @@ static void dma_memory_travels_as_a_descriptor(void **state)
 	assert_int_equal(server.dma_unmapped, 1);
 }
 
+/* Two pages of physical memory, and another one elsewhere: two maps. */
+static void physical_memory_travels_by_its_runs(void **state)
+{
+	uint64_t pages[3] = {0x10000000, 0x10200000, 0x40000000};
+	struct dma_region region = {.virt = (uint8_t *)(uintptr_t)(UINT64_C(1) << 40),
+		.size = 3 * DMA_HUGE_PAGE,
+		.page_size = DMA_HUGE_PAGE,
+		.fd = memfd_create("pages", MFD_CLOEXEC),
+		.mode = DMA_IOVA_PA,
+		.page_iova = pages};
+	struct pci_device *pci = attach();
+
+	(void)state;
+	assert_int_equal(pci->ops->dma_map(pci, &region), 0);
+	assert_int_equal(server.seen[VFIO_USER_DMA_MAP], 2);
+	assert_int_equal(server.dma_addr, 0x40000000);
+	assert_int_equal(server.dma_size, DMA_HUGE_PAGE);
+	assert_int_equal(server.dma_offset, 2 * DMA_HUGE_PAGE);
+	pci->ops->dma_unmap(pci, &region);
+	assert_int_equal(server.dma_unmapped, 2);
+	close(region.fd);
+	pci_close(pci);
+	finish();
+}
+
 static void interrupts_go_in_as_many_messages_as_the_server_needs(void **state)
 {
 	struct pci_device *pci = attach();
@@ -377,6 +402,7 @@ int main(void)
 		TEST(memory_that_may_shrink_is_not_mapped),
 		TEST(memory_that_is_too_short_is_not_mapped),
 		TEST(dma_memory_travels_as_a_descriptor),
+		TEST(physical_memory_travels_by_its_runs),
 		TEST(interrupts_go_in_as_many_messages_as_the_server_needs),
 		TEST(a_reset_is_a_message),
 		TEST(an_error_of_the_server_is_passed_on_and_the_device_lives),

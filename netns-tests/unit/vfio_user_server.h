@@ -57,7 +57,7 @@ struct server {
 	uint8_t config[256];
 	uint32_t regs[BAR_SIZE / 4];
 	unsigned seen[16], unanswered;
-	uint64_t dma_addr, dma_size, dma_unmapped;
+	uint64_t dma_addr, dma_size, dma_offset, dma_unmapped; /* of the last map; unmaps so far */
 	uint32_t irqs, irq_messages, most_irqs;
 	int irq_fds[64];
 };
@@ -226,6 +226,7 @@ static inline void serve(struct message *reply, const struct message *request)
 		memcpy(&map, request->payload, sizeof(map));
 		server.dma_addr = map.addr;
 		server.dma_size = request->fd_count == 1 ? map.size : 0;
+		server.dma_offset = map.offset;
 		break;
 	case VFIO_USER_DMA_UNMAP:
 		memcpy(&map, request->payload, sizeof(struct vfio_user_dma_unmap));
