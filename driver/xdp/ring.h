@@ -60,6 +60,8 @@ static inline bool ring_can_produce(struct xsk_ring *ring, uint32_t count)
 {
 	if (ring->size - (ring->own - ring->other) >= count)
 		return true;
+	if (!ring->size)
+		return false; /* there is no such ring */
 	uint32_t consumer = __atomic_load_n(ring->consumer, __ATOMIC_ACQUIRE);
 
 	if (ring->own - consumer > ring->size)
@@ -85,7 +87,7 @@ static inline uint32_t ring_can_consume(struct xsk_ring *ring, uint32_t max)
 {
 	uint32_t count = ring->other - ring->own;
 
-	if (count < max) {
+	if (count < max && ring->size) {
 		uint32_t producer = __atomic_load_n(ring->producer, __ATOMIC_ACQUIRE);
 
 		if (producer - ring->own > ring->size)

@@ -82,11 +82,8 @@ uint32_t xsk_receive(struct xsk_socket *socket, struct xdp_desc descs[], uint32_
 {
 	const struct xsk_umem *umem = socket->umem;
 	struct xsk_ring *ring = &socket->rx;
-	uint32_t count = 0, taken;
+	uint32_t taken = ring_can_consume(ring, max), count = 0;
 
-	if (unlikely(!ring->size))
-		return 0;
-	taken = ring_can_consume(ring, max);
 	if (!taken)
 		return 0;
 	for (uint32_t i = 0; i < taken; i++)

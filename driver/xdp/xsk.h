@@ -455,11 +455,12 @@ int xsk_socket_fallback_reason(const struct xsk_socket *socket);
 
 /*
  * The kernel's counters of this socket, since it was opened. They name what was lost:
- *   rx_dropped                frames that did not fit their chunk, and other reasons
+ *   rx_dropped                frames that did not fit their chunk, or found no chunk (in copy mode those are in
+ *                             rx_fill_ring_empty_descs too)
  *   rx_invalid_descs          addresses in the fill ring that lie outside the UMEM
  *   tx_invalid_descs          descriptors in the TX ring that the kernel did not accept
  *   rx_ring_full              frames lost because xsk_receive() was too slow
- *   rx_fill_ring_empty_descs  frames lost because xsk_fill() was too slow
+ *   rx_fill_ring_empty_descs  times that the fill ring was empty: xsk_fill() was too slow
  *   tx_ring_empty_descs       times that the driver wanted frames and found none: no loss
  * Returns 0 or a negative errno.
  */
