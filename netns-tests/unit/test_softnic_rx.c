@@ -520,6 +520,28 @@ static void a_ring_that_was_unmapped_stops_its_queue(void **state)
 	assert_int_equal(rig->nic->stats.rx_missed, 2);
 }
 
+/* D3hot under running queues, as when a function's power is managed behind its driver's back. */
+static void a_sleeping_function_receives_nothing_and_forgives_late_doorbells(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t frame[200];
+	size_t size = tcp_frame(frame, 100);
+
+	rig->nic->pages_mapped = true;
+	nic_config_write(rig->nic, 0x44, 2, 3);
+	receive(rig, frame, size);
+	assert_int_equal(rig->nic->stats.rx_missed, 1);
+	assert_false(done(rig, 0, 0));
+	nic_reg_set(rig->nic, RDT(0), RING); /* a store into a mapped page, and not even in range */
+	nic_scan_mapped(rig->nic);
+	nic_config_write(rig->nic, 0x44, 2, 0);
+	assert_false(rig->nic->rxq[0].enabled);
+	nic_reg_set(rig->nic, RDT(0), 5); /* the driver has not noticed yet */
+	nic_scan_mapped(rig->nic);
+	receive(rig, frame, size);
+	assert_false(done(rig, 0, 0));
+}
+
 static void a_reset_within_a_burst_forgets_it(void **state)
 {
 	struct rig *rig = *state;
@@ -618,6 +640,7 @@ int main(void)
 		TEST(a_tail_past_the_ring_is_counted_once),
 		TEST(a_buffer_that_is_not_mapped_makes_a_bad_frame),
 		TEST(a_ring_that_was_unmapped_stops_its_queue),
+		TEST(a_sleeping_function_receives_nothing_and_forgives_late_doorbells),
 		TEST(a_reset_within_a_burst_forgets_it),
 		TEST(unmapping_within_a_burst_ends_it_first),
 		TEST(random_descriptors_are_survived),
