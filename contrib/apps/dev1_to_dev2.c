@@ -162,7 +162,8 @@ static void check(const uint8_t *data, uint32_t length)
 	atomic_store_explicit(&next, message.number + 1, memory_order_release);
 }
 
-static void receive_some(struct xsk_socket *socket, int wait_ms)
+/* Returns whether there was anything. */
+static bool receive_some(struct xsk_socket *socket, int wait_ms)
 {
 	struct xdp_desc descs[MAX_BATCH];
 	int n = xsk_receive_wait(socket, descs, (uint32_t)batch, wait_ms);
@@ -171,11 +172,19 @@ static void receive_some(struct xsk_socket *socket, int wait_ms)
 		check(xsk_data(xsk_socket_umem(socket), &descs[i]), descs[i].len);
 	if (n > 0)
 		xsk_fill_descs(xsk_socket_queues(socket), descs, (uint32_t)n);
+	return n > 0;
 }
 
-static bool complete(void)
+/* All have been sent, and the last one has come, or nothing comes any more. */
+static bool complete(bool idle)
 {
-	return count && atomic_load_explicit(&next, memory_order_relaxed) >= count;
+	static uint64_t since;
+
+	if (!count || app_frames(&tx) < count)
+		return false;
+	if (!idle || !since)
+		since = app_now();
+	return atomic_load_explicit(&next, memory_order_relaxed) >= count || app_now() - since > PATIENCE;
 }
 
 int main(int argc, char **argv)
@@ -198,15 +207,18 @@ int main(int argc, char **argv)
 		perror("dev1_to_dev2: pthread_create");
 		return 1;
 	}
-	while (app_running() && !complete()) {
+	while (app_running()) {
 		if (!threads)
 			send_some(from);
-		receive_some(to, threads ? 100 : 0);
+		if (complete(!receive_some(to, threads ? 100 : 0)))
+			break;
 	}
 	app_stop();
 	if (threads)
 		pthread_join(thread, NULL);
 	app_end();
+	if (count && app_frames(&tx) == count)
+		missing += count - atomic_load(&next);
 	printf("missing %llu, out of order %llu\n", (unsigned long long)missing,
 		(unsigned long long)misplaced);
 

@@ -217,6 +217,20 @@ static void dev1_to_dev2_runs_on_another_queue_in_small_batches(void **state)
 	dev1_to_dev2(*state, "--quiet --count 50k --queue 1 --batch 7 --size 1514 --multi");
 }
 
+static void dev1_to_dev2_tells_how_many_are_missing(void **state)
+{
+	struct rig *rig = *state;
+	struct process *p;
+
+	add_cable(rig->host, "x0", "x1");
+	p = start(rig->host, "dev1_to_dev2", "--count 3000 x0 d0"); /* no cable between these */
+	assert_exits(p, 1);
+	assert_int_equal(total(p, "sent"), 3000);
+	assert_int_equal(total(p, "received"), 0);
+	assert_non_null(strstr(process_stdout(p), "missing 3000, out of order 0"));
+	assert_no_program(rig->host, "d0");
+}
+
 static void shared_umem_sends_frames_in_circles(void **state)
 {
 	struct rig *rig = *state;
@@ -537,6 +551,7 @@ int main(void)
 		RIG_TEST(dev1_to_dev2_loses_and_mixes_up_nothing),
 		RIG_TEST(dev1_to_dev2_loses_and_mixes_up_nothing_with_two_threads),
 		RIG_TEST(dev1_to_dev2_runs_on_another_queue_in_small_batches),
+		RIG_TEST(dev1_to_dev2_tells_how_many_are_missing),
 		RIG_TEST(shared_umem_sends_frames_in_circles),
 		RIG_TEST(dumpframes_shows_the_protocol_and_leaves_the_rest_to_the_kernel),
 		RIG_TEST(dumpframes_listens_on_all_queues_and_ends_by_signal),
