@@ -238,7 +238,9 @@ int app_check(int result)
 {
 	if (result >= 0)
 		return result;
-	fprintf(stderr, "%s: %s\n", program_invocation_short_name, ixy_last_error());
+	/* The functions of the fast path leave no sentence. */
+	fprintf(stderr, "%s: %s\n", program_invocation_short_name,
+		*ixy_last_error() ? ixy_last_error() : strerror(-result));
 	exit(1);
 }
 

@@ -178,18 +178,14 @@ struct source {
 static struct app_rate seen = {.name = "frames"};
 
 static void open_source(struct source *source, struct xsk_umem *umem, const char *ifname, uint32_t id,
-	struct xsk_program *program)
+	bool long_frames, struct xsk_program *program)
 {
-	struct xsk_socket_config config = {
-		.ifname = ifname, .queue_id = id, .flags = XSK_RX_ONLY | XSK_MULTI_BUFFER};
+	struct xsk_socket_config config = {.ifname = ifname,
+		.queue_id = id,
+		.flags = XSK_RX_ONLY | (long_frames ? XSK_MULTI_BUFFER : 0)};
 	uint64_t frames[FRAMES];
-	int result = xsk_socket_open(umem, &config, &source->socket);
 
-	if (result == -EOPNOTSUPP) { /* before Linux 6.6: frames of one buffer */
-		config.flags = XSK_RX_ONLY;
-		result = xsk_socket_open(umem, &config, &source->socket);
-	}
-	app_check(result);
+	app_check(xsk_socket_open(umem, &config, &source->socket));
 	app_check(xsk_fill(
 		xsk_socket_queues(source->socket), frames, xsk_frame_alloc_batch(umem, frames, FRAMES)));
 	app_check(xsk_program_register(program, id, xsk_socket_fd(source->socket)));
@@ -233,19 +229,22 @@ int main(int argc, char **argv)
 	struct source sources[MAX_QUEUES] = {0};
 	struct pollfd fds[MAX_QUEUES];
 	uint32_t first = queue == UINT64_MAX ? 0 : (uint32_t)queue, n = 1;
+	struct xsk_features kernel;
 	struct xsk_interface interface;
 	struct xsk_program *program;
 	struct xsk_umem *umem;
 
+	app_check(xsk_probe(&kernel));
 	app_check(xsk_probe_interface(ifname, &interface));
 	if (queue == UINT64_MAX && interface.queues > 1)
 		n = interface.queues < MAX_QUEUES ? interface.queues : MAX_QUEUES;
 	app_check(xsk_umem_create(&(struct xsk_umem_config){.frames = n * FRAMES}, &umem));
 	app_check(xsk_program_load(
-		&(struct xsk_program_config){.filters = filters, .filter_count = filter_count, .frags = true},
+		&(struct xsk_program_config){
+			.filters = filters, .filter_count = filter_count, .frags = kernel.multi_buffer},
 		&program));
 	for (uint32_t i = 0; i < n; i++) {
-		open_source(&sources[i], umem, ifname, first + i, program);
+		open_source(&sources[i], umem, ifname, first + i, kernel.multi_buffer, program);
 		fds[i] = (struct pollfd){.fd = xsk_socket_fd(sources[i].socket), .events = POLLIN};
 	}
 	app_check(xsk_program_attach(program, ifname, XSK_ATTACH_AUTO));

@@ -67,6 +67,7 @@ static void open_port(struct port *port, struct xsk_umem *umem, const char *ifna
 		.mode = (enum xsk_mode)mode,
 		.flags = jumbo ? XSK_MULTI_BUFFER : 0,
 		.busy_poll_us = (uint32_t)(busy_poll / 1000),
+		.tx_budget = RING,
 	};
 	uint64_t frames[RING];
 

@@ -30,7 +30,7 @@
 #define MAX_INSTRUCTIONS (32 + 3 * XSK_PROGRAM_FILTERS)
 
 /* Jumps go forward only, to labels; their distances are filled in when the label's place is known. */
-enum label { NONE, RULES, NOT_IPV4, NEXT_RULE, REDIRECT, PASS, LABELS };
+enum label { NONE, RULES, NOT_IPV4, NEXT_RULE, REDIRECT, PASS };
 
 struct assembler {
 	struct bpf_insn code[MAX_INSTRUCTIONS];
