@@ -68,7 +68,7 @@ struct xdp_queue {
 	uint32_t outstanding; /* descriptors with the kernel, or staged */
 	uint32_t staged_count;
 	struct xdp_desc staged[XDP_BURST + XDP_MAX_PIECES];
-	bool unsent;        /* the kernel has not taken all of the ring */
+	bool unsent;        /* the kernel has not been told of, or not taken, all of the ring */
 	uint64_t refused;   /* frames that the interface below has dropped, as told by wake-ups */
 	uint64_t completed; /* frames that have left; with those refused */
 	/* A super-frame in the middle of being cut: the ring had no room for all of it. */

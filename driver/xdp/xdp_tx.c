@@ -77,7 +77,10 @@ static void push_staged(struct xdp_queue *q)
 	uint64_t frames = 0;
 
 	q->staged_count = 0;
-	if (n == 0 || likely(xsk_transmit(q->socket, q->staged, n) == (int)n))
+	if (n == 0)
+		return;
+	q->unsent = true;
+	if (likely(xsk_transmit(q->socket, q->staged, n) == (int)n))
 		return;
 	/* There is room and they lie in the UMEM, so this cannot be; all the same nothing may get lost. */
 	for (uint32_t i = 0; i < n; i++) {
