@@ -211,7 +211,7 @@ static int allocate(struct pci_device *pci, struct dma_region *region, size_t si
 		return fail_huge_pages(size);
 	if (err) {
 		err = create_memory(pci, region, size, (size_t)sysconf(_SC_PAGESIZE));
-		if (err == -EADDRNOTAVAIL)
+		if (pci && err == -EADDRNOTAVAIL)
 			return ixy_fail(ENOMEM,
 				"no room for %zu KiB of DMA memory among the addresses that the IOMMU takes, "
 				"up to 0x%" PRIx64,

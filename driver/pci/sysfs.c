@@ -328,18 +328,17 @@ static const struct pci_ops sysfs_ops = {
 int sysfs_device_open(
 	const char *name, const char *address, const struct ixy_options *options, struct pci_device **pci)
 {
-	struct sysfs_device *device = calloc(1, sizeof(*device));
+	struct sysfs_device *device;
 	int err;
 
 	if (options->iova == IXY_IOVA_VA)
-		err = ixy_fail(EINVAL,
+		return ixy_fail(EINVAL,
 			"%s: through sysfs nothing translates virtual addresses (--iova va): "
 			"bind it to vfio-pci for that (ixy-bind vfio %s)",
 			name, address);
-	else
-		err = device ? 0 : ixy_fail(ENOMEM, "%s: out of memory", name);
-	if (err)
-		goto fail_device;
+	device = calloc(1, sizeof(*device));
+	if (!device)
+		return ixy_fail(ENOMEM, "%s: out of memory", name);
 	snprintf(device->pci.name, sizeof(device->pci.name), "%s", name);
 	sysfs_normalize(address, device->address);
 	device->pci.ops = &sysfs_ops;

@@ -112,11 +112,11 @@ static void dma_unmap(struct pci_device *pci, struct dma_region *region)
 /* Signal the eventfds on interrupts 0 .. count-1 of the kind `index`; count 0 turns that kind off. */
 static int set_irqs(struct vfio_device *device, uint32_t index, uint32_t count, const int fds[])
 {
-	struct {
-		struct vfio_irq_set set;
-		int32_t fds[MAX_VECTORS];
+	union {
+		struct vfio_irq_set set; /* ends with the descriptors */
+		uint8_t room[sizeof(struct vfio_irq_set) + MAX_VECTORS * sizeof(int32_t)];
 	} request = {.set = {
-			     .argsz = (uint32_t)(sizeof(request.set) + count * sizeof(request.fds[0])),
+			     .argsz = (uint32_t)(sizeof(request.set) + count * sizeof(int32_t)),
 			     .flags = VFIO_IRQ_SET_ACTION_TRIGGER |
 				      (count ? VFIO_IRQ_SET_DATA_EVENTFD : VFIO_IRQ_SET_DATA_NONE),
 			     .index = index,
@@ -124,8 +124,8 @@ static int set_irqs(struct vfio_device *device, uint32_t index, uint32_t count, 
 		     }};
 	int given;
 
-	for (uint32_t i = 0; i < count; i++)
-		request.fds[i] = fds[i];
+	if (count)
+		memcpy(request.set.data, fds, count * sizeof(int32_t));
 	given = vfio_ioctl(device->fd, VFIO_DEVICE_SET_IRQS, &request);
 	if (given < 0)
 		return -errno;
@@ -198,17 +198,17 @@ static int reset(struct pci_device *pci)
 
 /* --- bring-up ------------------------------------------------------------------------------------ */
 
-/* What the device has; the kernel's answer is the caller's to free. */
-static int get_region(struct vfio_device *device, uint32_t index, struct vfio_region_info **out)
+/* What the device has: the kernel's answer, the caller's to free. NULL with *err and a text on failure. */
+static struct vfio_region_info *get_region(struct vfio_device *device, uint32_t index, int *err)
 {
 	struct vfio_region_info start = {.index = index};
-	void *answer;
-	int err = vfio_get_info(device->fd, VFIO_DEVICE_GET_REGION_INFO, &start, sizeof(start), &answer);
+	void *info;
 
-	if (err)
-		return ixy_fail(-err, "%s: region %u: %s", device->pci.name, index, strerror(-err));
-	*out = answer;
-	return 0;
+	*err = vfio_get_info(device->fd, VFIO_DEVICE_GET_REGION_INFO, &start, sizeof(start), &info);
+	if (!*err)
+		return info;
+	ixy_fail(-*err, "%s: region %u: %s", device->pci.name, index, strerror(-*err));
+	return NULL;
 }
 
 /* Where the kernel lets only parts of a BAR be mapped: is all of it in one? */
@@ -227,11 +227,11 @@ static bool mappable(const struct vfio_region_info *info)
 
 static int find_config(struct vfio_device *device)
 {
-	struct vfio_region_info *info;
-	int err = get_region(device, VFIO_PCI_CONFIG_REGION_INDEX, &info);
+	int err;
+	struct vfio_region_info *info = get_region(device, VFIO_PCI_CONFIG_REGION_INDEX, &err);
 	uint8_t ids[4];
 
-	if (err)
+	if (!info)
 		return err;
 	device->config = info->offset;
 	free(info);
@@ -243,11 +243,11 @@ static int find_config(struct vfio_device *device)
 
 static int map_bar0(struct vfio_device *device)
 {
-	struct vfio_region_info *info;
-	int err = get_region(device, VFIO_PCI_BAR0_REGION_INDEX, &info);
+	int err;
+	struct vfio_region_info *info = get_region(device, VFIO_PCI_BAR0_REGION_INDEX, &err);
 	void *virt;
 
-	if (err)
+	if (!info)
 		return err;
 	device->bar = info->offset;
 	device->pci.bar0_size = info->size;

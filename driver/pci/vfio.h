@@ -1,5 +1,6 @@
 /*
- * Inside the VFIO transport: the group with its container (vfio_group.c), and the device in it (vfio.c).
+ * Inside the VFIO transport: the group with its container (vfio_group.c), the IOMMU behind that (vfio_iommu.c), and
+ * the device (vfio.c).
  *
  * A container is an address space of the IOMMU, a group is what the IOMMU cannot tell apart: all functions of a
  * group share one address space, so they go to one owner together. A process that opens two functions of a group
@@ -39,6 +40,12 @@ extern int (*vfio_ioctl)(int fd, unsigned long request, void *argument);
  */
 int vfio_group_get(const char *name, const char *address, int dir, struct vfio_group **group);
 void vfio_group_put(struct vfio_group *group);
+
+/*
+ * Ask the container what its IOMMU can do: group->windows, page_sizes. dir as above. 0 or a negative errno with a
+ * text.
+ */
+int vfio_iommu_read(struct vfio_group *group, const char *name, int dir);
 
 /*
  * Map the region at its dma_iova() addresses for all devices of the group, and take the map away again. A region
