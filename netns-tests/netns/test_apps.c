@@ -247,6 +247,27 @@ static void shared_umem_sends_frames_in_circles(void **state)
 	assert_no_program(rig->host, "x1");
 }
 
+static void three_capabilities_are_enough_and_a_missing_one_is_named(void **state)
+{
+	static const struct {
+		const char *capabilities, *missing;
+	} cases[] = {{"+net_raw,+net_admin,+bpf", NULL}, {"+net_raw,+net_admin", "CAP_BPF is missing"},
+		{"+net_raw,+bpf", "CAP_NET_ADMIN is missing"},
+		{"+net_raw", "CAP_NET_ADMIN, CAP_BPF are missing"}, {"+net_admin,+bpf", "CAP_NET_RAW"}};
+	struct rig *rig = *state;
+
+	add_cable(rig->host, "x0", "x1");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		int status = command(rig->host, "setpriv --bounding-set=-all,%s %s x0 x1",
+			cases[i].capabilities, app_path("hello_xdp"));
+
+		if (status != (cases[i].missing ? 1 : 0) ||
+			(cases[i].missing && !strstr(command_output(), cases[i].missing)))
+			fail_msg("with %s: status %d: %s", cases[i].capabilities, status, command_output());
+		assert_no_program(rig->host, "x1");
+	}
+}
+
 /* --- looking and answering ----------------------------------------------------------------------------------------- */
 
 static void dumpframes_shows_the_protocol_and_leaves_the_rest_to_the_kernel(void **state)
@@ -553,6 +574,7 @@ int main(void)
 		RIG_TEST(dev1_to_dev2_runs_on_another_queue_in_small_batches),
 		RIG_TEST(dev1_to_dev2_tells_how_many_are_missing),
 		RIG_TEST(shared_umem_sends_frames_in_circles),
+		RIG_TEST(three_capabilities_are_enough_and_a_missing_one_is_named),
 		RIG_TEST(dumpframes_shows_the_protocol_and_leaves_the_rest_to_the_kernel),
 		RIG_TEST(dumpframes_listens_on_all_queues_and_ends_by_signal),
 		RIG_TEST(a_killed_example_leaves_no_program),
