@@ -202,7 +202,8 @@ bench-cost-run: $(FWD_COST)
 
 ##   install     programs, library, headers, man pages, completion, unit (DESTDIR, PREFIX=/usr/local)
 ##   uninstall   take them away again
-HEADERS  := $(wildcard driver/ixy.h driver/packet.h driver/dma.h driver/drop.h driver/checksum.h)
+HEADERS  := $(wildcard driver/ixy.h driver/packet.h driver/dma.h driver/drop.h driver/checksum.h \
+	driver/xdp/xsk.h driver/xdp/program.h driver/xdp/endpoint.h)
 sbindir  := $(PREFIX)/sbin
 libdir   := $(PREFIX)/lib
 incdir   := $(PREFIX)/include/ixy
@@ -217,17 +218,17 @@ install: all
 	install -d $(addprefix $(DESTDIR),$(sbindir) $(libdir)/pkgconfig $(incdir)/driver $(compdir) $(unitdir))
 	install -m 755 $(PROGRAMS) $(TOOLS) $(DESTDIR)$(sbindir)
 	install -m 644 $(LIBIXY) $(DESTDIR)$(libdir)
-	install -m 644 $(HEADERS) $(DESTDIR)$(incdir)/driver
+	$(foreach header,$(HEADERS),install -D -m 644 $(header) $(DESTDIR)$(incdir)/$(header)$(newline))
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' contrib/ixy.pc.in >$(DESTDIR)$(libdir)/pkgconfig/ixy.pc
 	$(foreach page,$(MAN),install -D -m 644 $(page) $(DESTDIR)$(call man_of,$(page))$(newline))
 	$(foreach file,$(COMPLETE),install -m 644 $(file) $(DESTDIR)$(compdir)$(newline))
 	$(foreach unit,$(UNIT),sed 's|@SBINDIR@|$(sbindir)|' $(unit) >$(DESTDIR)$(unitdir)/$(notdir $(unit))$(newline))
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(addprefix $(sbindir)/,$(notdir $(PROGRAMS) $(TOOLS))) $(libdir)/libixy.a \
-		$(libdir)/pkgconfig/ixy.pc $(addprefix $(incdir)/driver/,$(notdir $(HEADERS))) \
+		$(libdir)/pkgconfig/ixy.pc $(addprefix $(incdir)/,$(HEADERS)) \
 		$(foreach page,$(MAN),$(call man_of,$(page))) $(addprefix $(compdir)/,$(notdir $(COMPLETE))) \
 		$(addprefix $(unitdir)/,$(notdir $(UNIT))))
-	-rmdir $(DESTDIR)$(incdir)/driver $(DESTDIR)$(incdir)
+	-rmdir $(DESTDIR)$(incdir)/driver/xdp $(DESTDIR)$(incdir)/driver $(DESTDIR)$(incdir)
 define newline
 
 
