@@ -546,6 +546,16 @@ int xsk_socket_statistics(const struct xsk_socket *socket, struct xdp_statistics
 	return 0;
 }
 
+void xsk_socket_counters(const struct xsk_socket *socket, struct xsk_counters *counters)
+{
+	*counters = (struct xsk_counters){
+		.filled = counter_read(&socket->queues->filled),
+		.received = counter_read(&socket->received),
+		.transmitted = counter_read(&socket->transmitted),
+		.completed = counter_read(&socket->queues->completed),
+	};
+}
+
 uint64_t xsk_socket_bad_entries(const struct xsk_socket *socket)
 {
 	return counter_read(&socket->bad_entries) + counter_read(&socket->queues->bad_entries);

@@ -466,6 +466,16 @@ int xsk_socket_fallback_reason(const struct xsk_socket *socket);
  */
 int xsk_socket_statistics(const struct xsk_socket *socket, struct xdp_statistics *statistics);
 
+/* What went over the rings since the socket was opened, or its queue: frames, in descriptors. */
+struct xsk_counters {
+	uint64_t filled;      /* given to the kernel to receive into, by all sockets of the queue */
+	uint64_t received;    /* taken from this socket's RX ring */
+	uint64_t transmitted; /* put on this socket's TX ring */
+	uint64_t completed;   /* taken from the queue's completion ring */
+};
+
+void xsk_socket_counters(const struct xsk_socket *socket, struct xsk_counters *counters);
+
 /*
  * Entries that the library itself refused, because what the kernel's side of a ring said cannot be: an
  * address outside the UMEM, an index past the ring. Always 0 on a sound kernel.

@@ -453,6 +453,16 @@ static void what_is_received_is_what_was_sent_behind_both_headrooms(void **state
 	}
 	assert_int_equal(xsk_num_filled(rig->b.queues), 0);
 	assert_int_equal(xsk_socket_bad_entries(rig->b.xsk), 0);
+
+	struct xsk_counters a, b;
+
+	xsk_socket_counters(rig->a.xsk, &a);
+	xsk_socket_counters(rig->b.xsk, &b);
+	assert_int_equal(a.transmitted, 16);
+	assert_int_equal(a.filled + a.received + a.completed, 0);
+	assert_int_equal(b.filled, 16);
+	assert_int_equal(b.received, 16);
+	assert_int_equal(b.transmitted + b.completed, 0);
 }
 
 static void one_is_received_at_a_time_where_one_is_asked_for(void **state)
