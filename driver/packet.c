@@ -15,6 +15,7 @@
 #include "driver/device.h"
 #include "driver/dma.h"
 #include "driver/error.h"
+#include "driver/mempool.h"
 
 /* --- whose is it: checked in debug builds only ----------------------------------------------------- */
 
@@ -41,13 +42,13 @@ static inline void mark_freed(struct pkt_buf *buf)
 	buf->in_use = 0;
 }
 
-static void mark_all_taken(struct pkt_buf *const bufs[], uint32_t count)
+void mempool_check_taken(struct pkt_buf *const bufs[], uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
 		mark_taken(bufs[i]);
 }
 
-static void mark_all_freed(const struct mempool *pool, struct pkt_buf *const bufs[], uint32_t count)
+void mempool_check_freed(const struct mempool *pool, struct pkt_buf *const bufs[], uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		if (bufs[i]->pool != pool)
@@ -64,16 +65,6 @@ static inline void mark_taken(struct pkt_buf *buf)
 static inline void mark_freed(struct pkt_buf *buf)
 {
 	(void)buf;
-}
-
-static inline void mark_all_taken(struct pkt_buf *const bufs[], uint32_t count)
-{
-	(void)bufs, (void)count;
-}
-
-static inline void mark_all_freed(const struct mempool *pool, struct pkt_buf *const bufs[], uint32_t count)
-{
-	(void)pool, (void)bufs, (void)count;
 }
 #endif
 
@@ -220,40 +211,12 @@ int ixy_mempool_share(struct mempool *pool, struct ixy_device *dev)
 
 /* --- hot path ------------------------------------------------------------------------------------ */
 
-/* How many of count there are. */
-static inline uint32_t pop(struct mempool *pool, uint32_t count)
-{
-	if (__builtin_expect(count > pool->free_count, 0)) {
-		/* Other threads read it for their statistics. */
-		__atomic_store_n(
-			&pool->exhausted, pool->exhausted + (count - pool->free_count), __ATOMIC_RELAXED);
-		count = pool->free_count;
-	}
-	pool->free_count -= count;
-	return count;
-}
-
 static inline void push(struct pkt_buf *buf)
 {
 	struct mempool *pool = buf->pool;
 
 	mark_freed(buf);
 	pool->free_stack[pool->free_count++] = buf;
-}
-
-uint32_t mempool_take(struct mempool *pool, struct pkt_buf *bufs[], uint32_t count)
-{
-	count = pop(pool, count);
-	memcpy(bufs, pool->free_stack + pool->free_count, count * sizeof(bufs[0]));
-	mark_all_taken(bufs, count);
-	return count;
-}
-
-void mempool_put(struct mempool *pool, struct pkt_buf *const bufs[], uint32_t count)
-{
-	mark_all_freed(pool, bufs, count);
-	memcpy(pool->free_stack + pool->free_count, bufs, count * sizeof(bufs[0]));
-	pool->free_count += count;
 }
 
 void mempool_put_mixed(struct pkt_buf *const bufs[], uint32_t count)
@@ -265,7 +228,7 @@ void mempool_put_mixed(struct pkt_buf *const bufs[], uint32_t count)
 
 uint32_t pkt_buf_alloc_batch(struct mempool *pool, struct pkt_buf *bufs[], uint32_t count)
 {
-	count = pop(pool, count);
+	count = mempool_pop(pool, count);
 	struct pkt_buf **top = pool->free_stack + pool->free_count + count;
 
 	for (uint32_t i = 0; i < count; i++) {

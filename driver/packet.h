@@ -170,18 +170,4 @@ struct pkt_buf *pkt_buf_alloc(struct mempool *pool); /* NULL when the pool is em
 void pkt_buf_free(struct pkt_buf *buf);
 void pkt_buf_free_batch(struct pkt_buf *bufs[], uint32_t count); /* NULLs among them are passed over */
 
-/*
- * For drivers: move pointers between the pool's stack and a ring, nothing else. No buffer's memory is touched, so
- * a buffer costs less than an instruction, and no cache miss.
- *
- * mempool_take() returns how many were there, as pkt_buf_alloc_batch() does. Their fields are as their last owner
- * left them, all but iova_offset, pool and index: the taker sets them before anybody else sees the buffer.
- * mempool_put() gives back count buffers of this pool; what `next` in them says is not followed.
- */
-uint32_t mempool_take(struct mempool *pool, struct pkt_buf *bufs[], uint32_t count);
-void mempool_put(struct mempool *pool, struct pkt_buf *const bufs[], uint32_t count);
-
-/* The same for buffers of several pools, each to its own; NULLs among them are passed over. */
-void mempool_put_mixed(struct pkt_buf *const bufs[], uint32_t count);
-
 #endif

@@ -13,6 +13,9 @@
  * Descriptors from one report to the next are a run. Reclaiming looks at one descriptor a run, and `bufs` holds one
  * buffer a data descriptor, so what a run has used goes back to its pool by copying the pointers, whether they are
  * frames or segments; nothing that lies in the buffers themselves is looked at again.
+ *
+ * What a plain frame of a batch of 32 costs, in instructions (`make bench-cost`): 6 to see that it is plain, 12 for
+ * its descriptor, 6 for pool, bytes and loop; 4 to reclaim it, and 4 are its part of what a batch costs as a whole.
  */
 #include <endian.h>
 #include <errno.h>
@@ -20,6 +23,7 @@
 #include <string.h>
 
 #include "driver/ixgbe/ixgbe.h"
+#include "driver/mempool.h"
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
