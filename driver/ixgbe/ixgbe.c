@@ -5,7 +5,7 @@
  * the order that the datasheet gives (4.6.3), stop() takes it down in the reverse order. A reset is a stop
  * and a start; the settings live in struct ixgbe_device and survive it. The rings are in rx.c and tx.c.
  *
- * Every wait on the hardware is bounded. A register that reads all-ones means that the NIC has gone.
+ * Every wait on the hardware is bounded. A register that reads all-ones means that the NIC has gone, or sleeps.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -111,7 +111,7 @@ uint16_t xdp_spec_queues(const char *text)
 static int queue_alloc(struct xdp_device *dev, uint16_t number, uint32_t chunk_size)
 {
 	struct xdp_queue *q = &dev->queues[number];
-	uint32_t rx_chunks = RX_CHUNKS(dev->rx_ring);
+	uint32_t rx_chunks = RX_CHUNKS(dev->rx_ring, dev->tx_ring);
 	int err;
 
 	q->dev = dev;
@@ -232,6 +232,12 @@ static bool set_link(struct xdp_device *dev, struct ixy_link link)
 	return changed;
 }
 
+static uint32_t has_gone(const struct xdp_device *dev)
+{
+	ixy_fail(ENODEV, "%s: the interface has gone", dev->ixy.name);
+	return IXY_EVENT_GONE;
+}
+
 static uint32_t xdp_poll_events(struct ixy_device *ixy)
 {
 	struct xdp_device *dev = xdp_device(ixy);
@@ -239,7 +245,7 @@ static uint32_t xdp_poll_events(struct ixy_device *ixy)
 	int err;
 
 	if (dev->gone)
-		return IXY_EVENT_GONE;
+		return has_gone(dev);
 	if (!dev->running)
 		return 0;
 	netif_drain(dev->netif);
@@ -247,7 +253,7 @@ static uint32_t xdp_poll_events(struct ixy_device *ixy)
 	if (err == -ENODEV) {
 		dev->gone = true;
 		set_link(dev, (struct ixy_link){0});
-		return IXY_EVENT_GONE;
+		return has_gone(dev);
 	}
 	return !err && set_link(dev, link) ? IXY_EVENT_LINK : 0;
 }
