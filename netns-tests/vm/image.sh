@@ -3,7 +3,7 @@
 #
 #	image.sh FOLDER
 #
-# Leaves in FOLDER: vmlinuz, initrd.gz, and lib/modules, which the guest sees through its share of the host's root.
+# Leaves in FOLDER: kernel, initrd.gz, and lib/modules, which the guest sees through its share of the host's root.
 # A kernel that is already there is used as it is: remove FOLDER to get a newer one.
 
 set -eu
@@ -50,8 +50,19 @@ fetch_kernel()
 	mv unpacked/lib .
 	run_quietly depmod -b . "$(ls lib/modules)"
 	# Last: its presence says that the rest is complete.
+	rm -f kernel
 	mv unpacked/boot/vmlinuz-* vmlinuz
 	rm -rf unpacked
+}
+
+# An emulated processor takes seconds to decompress a kernel, at every boot. QEMU starts a plain one, too.
+unpack_kernel()
+{
+	start=$(LC_ALL=C grep -abo "$(printf '\3757zXZ')" vmlinuz | head -n 1 | cut -d: -f1)
+	if [ -z "$start" ] || ! tail -c "+$((start + 1))" vmlinuz | xz -dc --single-stream >plain 2>/dev/null; then
+		cp vmlinuz plain # compressed otherwise
+	fi
+	mv plain kernel
 }
 
 make_initramfs()
@@ -77,5 +88,6 @@ make_initramfs()
 }
 
 [ -e vmlinuz ] || fetch_kernel
+[ -e kernel ] || unpack_kernel
 make_initramfs
 rm -f log

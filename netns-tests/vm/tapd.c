@@ -7,21 +7,16 @@
 #define END_SECONDS   20
 #define KILLED        (128 + 9)
 
-static const char *saved(struct vm *vm, const char *file)
-{
-	return vm_ok(vm, "cat /run/tapd.%s", file);
-}
-
 void tapd_launch(struct vm *vm, const char *prefix, const char *options)
 {
-	vm_ok(vm,
-		"rm -f /run/tapd.*; (%s sh -c 'echo $$ >/run/tapd.pid; exec \"$@\"' - %s --json %s " VM_NIC
-		" ixy0 >/run/tapd.out 2>/run/tapd.err; echo $? >/run/tapd.status) >/dev/null 2>&1 &",
-		prefix, rig_program("ixy-tapd"), options);
 	if (vm_run(vm, READY_SECONDS,
+		    "rm -f /run/tapd.*\n"
+		    "(%s sh -c 'echo $$ >/run/tapd.pid; exec \"$@\"' - %s --json %s " VM_NIC " ixy0 "
+		    ">/run/tapd.out 2>/run/tapd.err; echo $? >/run/tapd.status) >/dev/null 2>&1 &\n"
 		    "until grep -q ': ready on ' /run/tapd.err; do ! test -e /run/tapd.status || exit 1; "
 		    "sleep "
-		    "0.1; done"))
+		    "0.1; done",
+		    prefix, rig_program("ixy-tapd"), options))
 		fail_msg("ixy-tapd does not get ready: %s", tapd_words(vm));
 }
 
@@ -45,14 +40,9 @@ void tapd_refuses(struct vm *vm, const char *prefix, const char *arguments, int 
 			words, vm->output);
 }
 
-bool tapd_runs(struct vm *vm)
-{
-	return vm_run(vm, 10, "! test -e /run/tapd.status") == 0;
-}
-
 const char *tapd_words(struct vm *vm)
 {
-	return saved(vm, "err");
+	return vm_ok(vm, "cat /run/tapd.err");
 }
 
 void tapd_assert_said(struct vm *vm, const char *words)
@@ -61,39 +51,67 @@ void tapd_assert_said(struct vm *vm, const char *words)
 		fail_msg("ixy-tapd did not say \"%s\" but:\n%s", words, vm->output);
 }
 
+/* Ask jq, here: it is a large program for an emulated processor. Returns its exit status. */
+static int ask_jq(const char *flag, const char *expression, const char *object)
+{
+	char path[128];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/counters", commands_folder());
+	file = fopen(path, "we");
+	assert_non_null(file);
+	fputs(object, file);
+	assert_int_equal(fclose(file), 0);
+	return command(NULL, "jq %s '%s' %s", flag, expression, path);
+}
+
 uint64_t tapd_count(struct vm *vm, const char *expression)
 {
-	return vm_number(vm,
-		"n=$(wc -l </run/tapd.out); kill -USR1 $(cat /run/tapd.pid); "
-		"until [ $(wc -l </run/tapd.out) -gt $n ]; do sleep 0.05; done; "
-		"tail -n 1 /run/tapd.out | jq '%s'",
-		expression);
+	vm_ok(vm, "n=$(wc -l </run/tapd.out); kill -USR1 $(cat /run/tapd.pid); "
+		  "until [ $(wc -l </run/tapd.out) -gt $n ]; do sleep 0.05; done; tail -n 1 /run/tapd.out");
+	if (ask_jq("", expression, vm->output) || *command_output() < '0' || *command_output() > '9')
+		fail_msg("%s is no number in %s", expression, vm->output);
+	return strtoull(command_output(), NULL, 10);
+}
+
+/* A signal, if any; it ends with this code, and its interface with it. Returns what it printed last. */
+static const char *end(struct vm *vm, const char *signal, int code)
+{
+	char *words;
+	int status;
+
+	/* The first line is the exit code, the last what it printed last on stdout. */
+	if (vm_run(vm, END_SECONDS,
+		    "[ -z '%s' ] || kill -%s $(cat /run/tapd.pid)\n"
+		    "until test -s /run/tapd.status; do sleep 0.05; done\n"
+		    "if test -e /sys/class/net/ixy0 && ! ip -d link show ixy0 | grep -q 'persist on'; then\n"
+		    "	echo 'its interface is still there' >>/run/tapd.err; echo 255 >/run/tapd.status\n"
+		    "fi\n"
+		    "cat /run/tapd.status /run/tapd.err; echo; tail -n 1 /run/tapd.out",
+		    signal, signal))
+		fail_msg("ixy-tapd does not end: %s", tapd_words(vm));
+	status = (int)strtol(vm->output, &words, 10);
+	if (status != code || strstr(words, "Sanitizer") || strstr(words, "runtime error"))
+		fail_msg("ixy-tapd ended with %d, not %d:%s", status, code, words);
+	if (*words && words[strlen(words) - 1] == '\n')
+		words[strlen(words) - 1] = '\0';
+	return strrchr(words, '\n') ? strrchr(words, '\n') + 1 : words;
 }
 
 void tapd_await_end(struct vm *vm, int code)
 {
-	int status;
-
-	if (vm_run(vm, END_SECONDS, "until test -s /run/tapd.status; do sleep 0.1; done"))
-		fail_msg("ixy-tapd does not end: %s", tapd_words(vm));
-	status = (int)vm_number(vm, "cat /run/tapd.status");
-	if (status != code)
-		fail_msg("ixy-tapd ended with %d, not %d: %s", status, code, tapd_words(vm));
-	if (strstr(tapd_words(vm), "Sanitizer") || strstr(vm->output, "runtime error"))
-		fail_msg("ixy-tapd: %s", vm->output);
-	vm_ok(vm, "! test -e /sys/class/net/ixy0 || ip -d link show ixy0 | grep 'persist on'");
+	end(vm, "", code);
 }
 
 void tapd_down(struct vm *vm, const char *expression)
 {
-	vm_ok(vm, "kill $(cat /run/tapd.pid)");
-	tapd_await_end(vm, 0);
-	if (vm_run(vm, 10, "tail -n 1 /run/tapd.out | jq -e '%s'", expression))
-		fail_msg("ixy-tapd's last counters are not such that %s: %s", expression, saved(vm, "out"));
+	const char *counters = end(vm, "TERM", 0);
+
+	if (ask_jq("-e", expression, counters))
+		fail_msg("of ixy-tapd's last counters this is not true: %s: %s", expression, counters);
 }
 
 void tapd_kill(struct vm *vm)
 {
-	vm_ok(vm, "kill -9 $(cat /run/tapd.pid)");
-	tapd_await_end(vm, KILLED);
+	end(vm, "KILL", KILLED);
 }

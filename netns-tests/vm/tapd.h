@@ -23,8 +23,6 @@ void tapd_up(struct vm *vm, const char *options);
 /* Start it where it must fail: it ends by itself with this exit code, and says this. */
 void tapd_refuses(struct vm *vm, const char *prefix, const char *arguments, int code, const char *words);
 
-/* Is it there (1) or not (0)? */
-bool tapd_runs(struct vm *vm);
 /* What it has said so far. */
 const char *tapd_words(struct vm *vm);
 /* It has said this, or the test fails with what it said. */

@@ -369,7 +369,7 @@ static int stray(void)
 		return 2;
 	memset(buf->data, 0xFF, 60);
 	buf->size = buf->frame_size = 60;
-	buf->iova = 256u << 20;
+	buf->iova_offset += (256u << 20) - pkt_buf_data_iova(buf);
 	ixy_tx_batch(dev, 0, &buf, 1);
 	pause_ms(200);
 	ixy_stop(dev);

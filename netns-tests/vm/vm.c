@@ -211,7 +211,7 @@ static void start_programs(struct vm *vm, const struct vm_options *options)
 		"-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap "
 		"-chardev socket,id=agent,path=%s,server=on,wait=off "
 		"-device virtio-serial-pci -device virtserialport,chardev=agent,name=agent "
-		"-kernel %s/vmlinuz -initrd %s/initrd.gz -append 'console=ttyS0 panic=-1 quiet agent=%s %s "
+		"-kernel %s/kernel -initrd %s/initrd.gz -append 'console=ttyS0 panic=-1 quiet agent=%s %s "
 		"%s'",
 		options->iommu ? "split" : "on", iommu_device(options), qtest, pair[1], agent, image, image,
 		rig_program("vm/agent"), options->iommu ? "intel_iommu=on" : "",
