@@ -252,6 +252,15 @@ int interface_get(struct interface *interface, struct interface_state *state)
 	return query(interface->requests, interface->index, NULL, state);
 }
 
+int interface_gro(const struct interface *interface, const char *name)
+{
+	struct ethtool_value value = {.cmd = ETHTOOL_GGRO};
+	struct ifreq ifr = {.ifr_data = (char *)&value};
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	return ioctl(interface->ioctl_fd, SIOCETHTOOL, &ifr) < 0 ? -errno : value.data != 0;
+}
+
 int interface_fd(const struct interface *interface)
 {
 	return nl_socket_get_fd(interface->events);

@@ -41,6 +41,12 @@ void interface_close(struct interface *interface);
 /* Ask the kernel now. 0, -ENODEV where the interface has gone from its namespace, or a negative errno. */
 int interface_get(struct interface *interface, struct interface_state *state);
 
+/*
+ * `ethtool -K NAME gro on|off`, by the name that the interface has now (interface_get()): 1 or 0; or a negative
+ * errno, -ENODEV where it has just got another name.
+ */
+int interface_gro(const struct interface *interface, const char *name);
+
 /* Readable when some interface of the namespace changed; then call interface_changed(). */
 int interface_fd(const struct interface *interface);
 

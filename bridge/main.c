@@ -54,6 +54,7 @@ struct daemon {
 	int exit_code;
 	bool offload;     /* super-frames both ways: TCP */
 	bool offload_udp; /* and UDP */
+	bool no_gro;      /* switched off at the interface */
 	bool ready;       /* was, once */
 	bool device_lost; /* gone or beyond a reset; the workers are parked */
 	bool ending;
@@ -381,6 +382,14 @@ static void on_interface_gone(struct ev_loop *loop, struct ev_async *async, int 
 	end(d, EXIT_FAILURE);
 }
 
+static void gro_switched(void *arg, bool on)
+{
+	struct daemon *d = arg;
+
+	d->no_gro = !on;
+	workers_set_gro(d->workers, d->worker_count, on);
+}
+
 static int interface_start(struct daemon *d)
 {
 	const struct mirror_config config = {
@@ -391,6 +400,7 @@ static int interface_start(struct daemon *d)
 		.netns = d->netns,
 		.mtu = d->options.mtu,
 		.multicast = d->options.multicast,
+		.gro_switched = gro_switched,
 		.interface_gone = interface_gone,
 		.arg = d,
 	};
@@ -416,7 +426,8 @@ static int start_workers(struct daemon *d)
 			.counters = &d->counters[i],
 			.name = d->worker_names[i],
 			.cpu = o->cpu_count ? (int)o->cpus[i % o->cpu_count] : -1,
-			.gro = d->offload,
+			.offload = d->offload,
+			.gro = !d->no_gro,
 			.gro_udp = d->offload_udp,
 			.poll = o->poll,
 			.idle_usecs = o->idle_usecs,

@@ -36,6 +36,7 @@ struct mirror {
 	struct ixy_mac mac;
 	struct ixy_mac groups[MAX_GROUPS];
 	size_t group_count;
+	bool gro;             /* as told last */
 	uint32_t refused_mtu; /* what the interface had last that the NIC cannot do; 0: nothing */
 	struct ixy_link link; /* what the interface shows */
 	bool speed_refused;   /* ... and that ethtool does not; said */
@@ -151,6 +152,19 @@ static void follow_multicast(struct mirror *m)
 			error_text(rc));
 }
 
+/* Not the NIC's affair, but the workers': they coalesce before the kernel could. */
+static void follow_gro(struct mirror *m)
+{
+	int on = interface_gro(m->interface, m->state.name);
+
+	/* An error: it has got another name since it was asked. The notification of that is on its way. */
+	if (!m->config.gro_switched || on < 0 || on == m->gro)
+		return;
+	m->gro = on;
+	log_debug("%s: GRO %s", m->state.name, on ? "on" : "off");
+	m->config.gro_switched(m->config.arg, on);
+}
+
 static int watch_interface(struct mirror *m, const char *name, int netns);
 
 /*
@@ -222,6 +236,7 @@ static void follow(struct mirror *m)
 	follow_mtu(m);
 	follow_multicast(m);
 	follow_promisc(m);
+	follow_gro(m);
 	follow_up(m);
 }
 
@@ -336,6 +351,7 @@ int mirror_start(const struct mirror_config *config, struct mirror **result)
 	}
 	m->config = *config;
 	m->up = true; /* as ixy_open() leaves the device */
+	m->gro = true;
 	rc = watch_interface(m, config->ifname, config->netns);
 	/* The interface has been there for all to see since the tap was opened. Somebody may have been quick. */
 	if (rc == -ENODEV)

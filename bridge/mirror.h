@@ -7,6 +7,7 @@
  *	ip link set ixy0 address ...    receive address
  *	promiscuity, of any origin      promiscuous reception
  *	multicast                       all of it, or the joined groups (enum multicast_policy)
+ *	ethtool -K ixy0 gro on/off      received segments coalesced or not (gro.c)
  *	cable, speed of the link        carrier, `ethtool ixy0`
  *
  * Runs in the main thread's loop.
@@ -15,6 +16,7 @@
 #define BRIDGE_MIRROR_H
 
 #include <ev.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "bridge/options.h"
@@ -31,6 +33,8 @@ struct mirror_config {
 	int netns;    /* where the interface is; a descriptor, -1: the current namespace */
 	uint16_t mtu; /* what interface and device begin with; 0: what the interface has */
 	enum multicast_policy multicast;
+	/* Called when the interface's GRO has been switched, and if it is off at the start. NULL: nobody asks. */
+	void (*gro_switched)(void *arg, bool on);
 	/* Called when the interface has been deleted, or cannot be followed any more. */
 	void (*interface_gone)(void *arg);
 	void *arg;

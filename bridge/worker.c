@@ -26,6 +26,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
@@ -53,8 +54,9 @@ struct worker {
 	struct queue_counters *counters; /* = config.counters */
 	pthread_t thread;
 
-	/* What the main thread wants; read in every round, so a plain atomic. */
+	/* What the main thread wants; read in every round, so plain atomics. */
 	_Atomic enum request request;
+	_Atomic bool gro;
 	pthread_mutex_t lock;
 	pthread_cond_t moved; /* request or parked has changed */
 	bool parked;          /* under lock */
@@ -160,10 +162,10 @@ static uint32_t forward_rx(struct worker *w)
 	if (count == 0)
 		return 0;
 	good = drop_too_long(w, frames, count);
-	if (w->config.gro)
-		good = gro_burst(frames, good, w->config.gro_udp);
-	else
+	if (unlikely(!w->config.offload))
 		complete_checksums(frames, good);
+	else if (likely(atomic_load_explicit(&w->gro, memory_order_relaxed)))
+		good = gro_burst(frames, good, w->config.gro_udp);
 	if (good && unlikely(kernel_port_send(w->config.port, frames, good, w->counters) < 0))
 		interface_gone(w);
 	return count;
@@ -523,6 +525,7 @@ int worker_start(const struct worker_config *config, struct worker **result)
 	w->config = *config;
 	w->counters = config->counters;
 	w->request = RUN;
+	w->gro = config->gro;
 	w->nap_ns = NAP_MIN_NS;
 	w->tap_hot = true;
 	pthread_mutex_init(&w->lock, NULL);
@@ -579,6 +582,13 @@ void workers_pause(struct worker *workers[], size_t count)
 void workers_resume(struct worker *workers[], size_t count)
 {
 	ask(workers, count, RUN);
+}
+
+void workers_set_gro(struct worker *workers[], size_t count, bool on)
+{
+	/* Nothing is ordered by it: a burst more or less in the old way does no harm. */
+	for (size_t i = 0; i < count; i++)
+		atomic_store_explicit(&workers[i]->gro, on, memory_order_relaxed);
 }
 
 void workers_drain(struct worker *workers[], size_t count)

@@ -26,7 +26,8 @@ struct worker_config {
 	struct queue_counters *counters; /* zeroed; written by the worker alone, and outlive it */
 	const char *name;                /* of the thread, in ps and top */
 	int cpu;                         /* where it runs; -1: the scheduler chooses */
-	bool gro, gro_udp;               /* coalesce TCP, and UDP as well, toward the kernel */
+	bool offload;                    /* the kernel takes super-frames and checksums yet to be completed */
+	bool gro, gro_udp;               /* with offload: coalesce TCP, and UDP as well, toward the kernel */
 	bool poll;                       /* never sleep */
 	uint32_t idle_usecs;             /* longest time to poll in vain before sleeping */
 	/* Called once, in the worker's thread, when the interface has been deleted. The worker then waits. */
@@ -43,6 +44,9 @@ int worker_start(const struct worker_config *config, struct worker **worker);
  */
 void workers_pause(struct worker *workers[], size_t count);
 void workers_resume(struct worker *workers[], size_t count);
+
+/* Coalesce or not (config->gro) from the next burst on, with config->offload. */
+void workers_set_gro(struct worker *workers[], size_t count, bool on);
 
 /*
  * The end, in two steps. Drain: read no more from the kernel, see all frames off that were read, for at most

@@ -97,7 +97,12 @@ static void a_change_is_noticed_and_only_ours(void **state)
 	assert_int_equal(interface_get(interface, &found), 0);
 	assert_int_equal(found.mtu, 1200);
 	assert_true(interface_set_mtu(interface, 70000) < 0);
+	assert_int_equal(interface_gro(interface, "i0"), 1);
+	assert_true(shell("ethtool -K i0 gro off"));
+	assert_true(interface_changed(interface));
+	assert_int_equal(interface_gro(interface, "i0"), 0);
 	assert_true(shell("ip link del i0"));
+	assert_int_equal(interface_gro(interface, "i0"), -ENODEV);
 	assert_int_equal(interface_get(interface, &found), -ENODEV);
 	interface_close(interface);
 }

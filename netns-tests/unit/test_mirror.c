@@ -24,11 +24,21 @@ struct fixture {
 	struct mirror *mirror;
 	struct mirror_config config;
 	int gone;
+	int gro_switched; /* how often */
+	bool gro;
 };
 
 static void on_gone(void *arg)
 {
-	++*(int *)arg;
+	++((struct fixture *)arg)->gone;
+}
+
+static void on_gro(void *arg, bool on)
+{
+	struct fixture *f = arg;
+
+	f->gro_switched++;
+	f->gro = on;
 }
 
 /* Let the mirror's loop run until the condition holds; at most three seconds, as some things are only polled. */
@@ -56,8 +66,9 @@ static int setup(void **state)
 		.tap = f->tap,
 		.ifname = "m0",
 		.netns = -1,
+		.gro_switched = on_gro,
 		.interface_gone = on_gone,
-		.arg = &f->gone,
+		.arg = f,
 	};
 	*state = f;
 	return 0;
@@ -104,6 +115,32 @@ static void without_a_wish_the_device_takes_the_mtu_of_the_interface(void **stat
 	start(f);
 	assert_int_equal(fake.dev.mtu, 3000);
 	assert_true(shell("ip link show m0 | grep -q 'mtu 3000'"));
+}
+
+static void gro_is_followed_and_told_once_a_change(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(shell("ethtool -K m0 gro off"));
+	start(f);
+	assert_int_equal(f->gro_switched, 1);
+	assert_false(f->gro);
+	assert_true(shell("ethtool -K m0 gro on"));
+	assert_true(eventually(f->gro));
+	/* Another name: the ioctl goes by it. */
+	assert_true(shell("ip link set m0 name m1 && ethtool -K m1 gro off"));
+	assert_true(eventually(!f->gro));
+	assert_true(shell("ethtool -K m1 tx-vlan-offload off && ip link set m1 mtu 1400"));
+	assert_true(eventually(fake.dev.mtu == 1400));
+	assert_int_equal(f->gro_switched, 3);
+}
+
+static void gro_that_is_on_is_not_worth_a_word(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	assert_int_equal(f->gro_switched, 0);
 }
 
 static int mirror_as_nobody(void *arg)
@@ -334,6 +371,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		in_fixture(at_the_start_both_sides_agree),
 		in_fixture(without_a_wish_the_device_takes_the_mtu_of_the_interface),
+		in_fixture(gro_is_followed_and_told_once_a_change),
+		in_fixture(gro_that_is_on_is_not_worth_a_word),
 		in_fixture(without_privilege_the_device_takes_the_mtu_that_the_interface_keeps),
 		in_fixture(up_and_down_switch_the_port),
 		in_fixture(the_mtu_follows_and_is_set_back_where_the_nic_cannot),
