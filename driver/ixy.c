@@ -22,15 +22,15 @@ static bool power_of_two(uint32_t n)
 	return n && !(n & (n - 1));
 }
 
-/* Fill in the defaults, refuse what no driver takes. */
-static int complete_options(const struct ixy_options *given, struct ixy_options *o)
+/* Fill in the defaults, refuse what no driver takes. rx_ring: the default of this kind of device. */
+static int complete_options(const struct ixy_options *given, uint16_t rx_ring, struct ixy_options *o)
 {
 	static const struct ixy_options none;
 
 	*o = given ? *given : none;
 	o->rx_queues = o->rx_queues ? o->rx_queues : 1;
 	o->tx_queues = o->tx_queues ? o->tx_queues : 1;
-	o->rx_ring = o->rx_ring ? o->rx_ring : 512;
+	o->rx_ring = o->rx_ring ? o->rx_ring : rx_ring;
 	o->tx_ring = o->tx_ring ? o->tx_ring : 512;
 	o->mtu = o->mtu ? o->mtu : 1500;
 	o->irq_interval_us = o->irq_interval_us ? o->irq_interval_us : 20;
@@ -78,25 +78,31 @@ static int open_pci(const char *spec, const struct ixy_options *options, struct 
 	return err;
 }
 
-/* Whose spec it is, and how that kind of device is opened. options are complete. */
+/*
+ * Whose spec it is, and how that kind of device is opened; options are complete. A NIC stores bursts by itself and
+ * slows the wire's sender down; the kernel in front of an AF_XDP socket does neither, so its ring takes a whole
+ * TCP window.
+ */
 static const struct {
 	bool (*is)(const char *spec);
 	int (*open)(const char *spec, const struct ixy_options *options, struct ixy_device **dev);
+	uint16_t rx_ring;
 } kinds[] = {
-	{pci_spec, open_pci},
-	{xdp_spec, xdp_open},
+	{pci_spec, open_pci, 512},
+	{xdp_spec, xdp_open, 2048},
 };
 
 int ixy_open(const char *spec, const struct ixy_options *options, struct ixy_device **dev)
 {
-	struct ixy_options complete;
-	int err = complete_options(options, &complete);
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		struct ixy_options complete;
+		int err;
 
-	if (err)
-		return err;
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (kinds[i].is(spec))
-			return kinds[i].open(spec, &complete, dev);
+		if (!kinds[i].is(spec))
+			continue;
+		err = complete_options(options, kinds[i].rx_ring, &complete);
+		return err ? err : kinds[i].open(spec, &complete, dev);
+	}
 	return ixy_fail(EINVAL,
 		"%s: not a device: 0000:03:00.0 (PCI), xdp:IFNAME, soft:IFNAME or vfio-user:SOCKET is "
 		"expected",

@@ -66,8 +66,9 @@ enum ixy_iova {
 /* Zero means the default for every member, so `struct ixy_options o = {.rx_queues = 4}` is complete. */
 struct ixy_options {
 	uint16_t rx_queues, tx_queues; /* 1 .. IXY_MAX_QUEUES; default 1 */
-	uint16_t rx_ring, tx_ring;     /* descriptors a ring, power of two, 64 .. 4096; default 512 */
-	uint16_t mtu;                  /* default 1500 */
+	uint16_t rx_ring,
+		tx_ring; /* descriptors a ring, power of two, 64 .. 4096; default 512; xdp: 2048 to receive */
+	uint16_t mtu;    /* default 1500 */
 	uint16_t
 		irq_interval_us; /* shortest time between two interrupts of a queue (EITR); default 20, at most 1022 */
 	bool no_interrupts;       /* open without interrupts: the caller polls */

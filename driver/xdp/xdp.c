@@ -21,8 +21,11 @@
 #define SPEC_PREFIX "xdp:"
 #define SPEC_FORM   "xdp:IFNAME[,queues=N][,mode=zc|native|generic] is expected"
 
-/* Chunks a queue: the ring, and as many again in the caller's hands or in another device's transmit ring. */
-#define RX_CHUNKS(ring) ((ring)*2u + 1024u)
+/*
+ * Chunks a queue receives into: the ring, and those in the caller's hands or in a transmit ring of this length. With
+ * the default rings, and those for copies, under the 8 MiB of locked memory that a process has by default.
+ */
+#define RX_CHUNKS(rx_ring, tx_ring) ((rx_ring) + (tx_ring) + 512u)
 
 /* Frames of one chunk have to fit behind both headrooms. */
 #define HEADROOMS ((uint32_t)sizeof(struct pkt_buf) + XSK_KERNEL_HEADROOM)
