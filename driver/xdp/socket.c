@@ -84,7 +84,7 @@ static int register_umem(struct xsk_umem *umem, int fd, int64_t deadline)
 	 * against the limit.
 	 */
 	while (setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &registration, sizeof(registration)) < 0) {
-		if (errno == ENOBUFS && umem->private->registered && now_ms() < deadline)
+		if (errno == ENOBUFS && umem->state->registered && now_ms() < deadline)
 			pause_ms(BUSY_RETRY_INTERVAL);
 		else if (errno == ENOBUFS || errno == EPERM)
 			return explain_memlock(umem, errno);
@@ -95,7 +95,7 @@ static int register_umem(struct xsk_umem *umem, int fd, int64_t deadline)
 			return ixy_fail(errno, "UMEM: the kernel refuses %u frames of %u bytes: %s",
 				umem->frames, umem->frame_size, strerror(errno));
 	}
-	umem->private->registered = true;
+	umem->state->registered = true;
 	return 0;
 }
 
@@ -152,9 +152,9 @@ static int ring_offsets(int fd, struct xdp_mmap_offsets *offsets)
 
 static int open_queue_rings(struct xsk_queues *queues, int fd, const struct xsk_socket_config *config)
 {
-	const struct xsk_umem_private *private = queues->umem->private;
-	uint32_t fill = config->fill_size ? config->fill_size : private->fill_size;
-	uint32_t completion = config->completion_size ? config->completion_size : private->completion_size;
+	const struct xsk_umem_state *state = queues->umem->state;
+	uint32_t fill = config->fill_size ? config->fill_size : state->fill_size;
+	uint32_t completion = config->completion_size ? config->completion_size : state->completion_size;
 	struct xdp_mmap_offsets offsets;
 	int rc;
 
@@ -333,7 +333,7 @@ static int set_options(struct xsk_socket *socket, const struct xsk_socket_config
 
 static struct xsk_queues *find_queues(const struct xsk_umem *umem, uint32_t ifindex, uint32_t queue_id)
 {
-	for (struct xsk_queues *q = umem->private->queues; q; q = q->next)
+	for (struct xsk_queues *q = umem->state->queues; q; q = q->next)
 		if (q->ifindex == ifindex && q->queue_id == queue_id)
 			return q;
 	return NULL;
@@ -342,7 +342,7 @@ static struct xsk_queues *find_queues(const struct xsk_umem *umem, uint32_t ifin
 /* A socket to join the UMEM by: one on the same queue, if there is one, for then the rings are shared too. */
 static struct xsk_socket *find_sharer(const struct xsk_umem *umem, const struct xsk_queues *queues)
 {
-	for (struct xsk_socket *s = umem->private->sockets; s; s = s->next)
+	for (struct xsk_socket *s = umem->state->sockets; s; s = s->next)
 		if (!queues || s->queues == queues)
 			return s;
 	return NULL;
@@ -369,7 +369,7 @@ static int prepare(struct xsk_socket *xsk, struct xsk_queues **queues, const str
 			xsk_missing_capability(XSK_CAP(CAP_NET_RAW), why, sizeof(why)));
 	if (xsk->fd < 0)
 		return ixy_fail(errno, "AF_XDP socket: %s", strerror(errno));
-	if (!umem->private->sockets) {
+	if (!umem->state->sockets) {
 		rc = register_umem(umem, xsk->fd, deadline);
 		if (rc < 0)
 			return rc;
@@ -412,12 +412,12 @@ static int open_locked(struct xsk_socket *xsk, const struct xsk_socket_config *c
 	xsk->need_wakeup = with ? with->need_wakeup : !(config->flags & XSK_NO_NEED_WAKEUP);
 	xsk->queues = queues;
 	if (!shared) {
-		queues->next = umem->private->queues;
-		umem->private->queues = queues;
+		queues->next = umem->state->queues;
+		umem->state->queues = queues;
 	}
 	queues->sockets++;
-	xsk->next = umem->private->sockets;
-	umem->private->sockets = xsk;
+	xsk->next = umem->state->sockets;
+	umem->state->sockets = xsk;
 	return 0;
 }
 
@@ -452,9 +452,9 @@ int xsk_socket_open(struct xsk_umem *umem, const struct xsk_socket_config *confi
 	xsk->ifindex = ifindex;
 	xsk->queue_id = config->queue_id;
 
-	pthread_mutex_lock(&umem->private->lock);
+	pthread_mutex_lock(&umem->state->lock);
 	rc = open_locked(xsk, config);
-	pthread_mutex_unlock(&umem->private->lock);
+	pthread_mutex_unlock(&umem->state->lock);
 	if (rc < 0) {
 		free_socket(xsk);
 		return rc;
@@ -465,15 +465,15 @@ int xsk_socket_open(struct xsk_umem *umem, const struct xsk_socket_config *confi
 
 void xsk_socket_close(struct xsk_socket *xsk)
 {
-	struct xsk_umem_private *private;
+	struct xsk_umem_state *state;
 	struct xsk_queues *queues;
 
 	if (!xsk)
 		return;
-	private = xsk->umem->private;
+	state = xsk->umem->state;
 	queues = xsk->queues;
-	pthread_mutex_lock(&private->lock);
-	for (struct xsk_socket **s = &private->sockets; *s; s = &(*s)->next) {
+	pthread_mutex_lock(&state->lock);
+	for (struct xsk_socket **s = &state->sockets; *s; s = &(*s)->next) {
 		if (*s == xsk) {
 			*s = xsk->next;
 			break;
@@ -482,7 +482,7 @@ void xsk_socket_close(struct xsk_socket *xsk)
 	queues->past_received += xsk->received;
 	queues->past_transmitted += xsk->transmitted;
 	if (--queues->sockets == 0) {
-		for (struct xsk_queues **q = &private->queues; *q; q = &(*q)->next) {
+		for (struct xsk_queues **q = &state->queues; *q; q = &(*q)->next) {
 			if (*q == queues) {
 				*q = queues->next;
 				break;
@@ -491,7 +491,7 @@ void xsk_socket_close(struct xsk_socket *xsk)
 		free_queues(queues);
 	}
 	free_socket(xsk);
-	pthread_mutex_unlock(&private->lock);
+	pthread_mutex_unlock(&state->lock);
 }
 
 /* --- what a socket is ----------------------------------------------------------------------------------- */

@@ -317,28 +317,28 @@ uint32_t xsk_num_completed(const struct xsk_queues *queues)
  */
 uint32_t xsk_num_filled(const struct xsk_queues *queues)
 {
-	struct xsk_umem_private *private = queues->umem->private;
+	struct xsk_umem_state *state = queues->umem->state;
 	uint64_t back;
 
-	pthread_mutex_lock(&private->lock);
+	pthread_mutex_lock(&state->lock);
 	back = queues->past_received;
-	for (const struct xsk_socket *s = private->sockets; s; s = s->next)
+	for (const struct xsk_socket *s = state->sockets; s; s = s->next)
 		if (s->queues == queues)
 			back += counter_read(&s->received);
-	pthread_mutex_unlock(&private->lock);
+	pthread_mutex_unlock(&state->lock);
 	return (uint32_t)(counter_read(&queues->filled) - back);
 }
 
 uint32_t xsk_num_transmitted(const struct xsk_queues *queues)
 {
-	struct xsk_umem_private *private = queues->umem->private;
+	struct xsk_umem_state *state = queues->umem->state;
 	uint64_t back = counter_read(&queues->completed), given;
 
-	pthread_mutex_lock(&private->lock);
+	pthread_mutex_lock(&state->lock);
 	given = queues->past_transmitted;
-	for (const struct xsk_socket *s = private->sockets; s; s = s->next)
+	for (const struct xsk_socket *s = state->sockets; s; s = s->next)
 		if (s->queues == queues)
 			given += counter_read(&s->transmitted);
-	pthread_mutex_unlock(&private->lock);
+	pthread_mutex_unlock(&state->lock);
 	return (uint32_t)(given - back);
 }

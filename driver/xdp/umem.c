@@ -25,7 +25,7 @@ static bool power_of_two(uint32_t n)
 	return n && !(n & (n - 1));
 }
 
-static int check_geometry(const struct xsk_umem *umem, const struct xsk_umem_private *private)
+static int check_geometry(const struct xsk_umem *umem, const struct xsk_umem_state *state)
 {
 	uint32_t page = (uint32_t)getpagesize();
 
@@ -45,9 +45,9 @@ static int check_geometry(const struct xsk_umem *umem, const struct xsk_umem_pri
 		return ixy_fail(EINVAL,
 			"UMEM: a headroom of %u bytes and the kernel's %u leave nothing of %u bytes",
 			umem->headroom, XSK_KERNEL_HEADROOM, umem->frame_size);
-	if (!power_of_two(private->fill_size) || !power_of_two(private->completion_size))
+	if (!power_of_two(state->fill_size) || !power_of_two(state->completion_size))
 		return ixy_fail(EINVAL, "UMEM: rings of %u and %u entries: must be powers of two",
-			private->fill_size, private->completion_size);
+			state->fill_size, state->completion_size);
 	if ((uintptr_t)umem->memory % page)
 		return ixy_fail(EINVAL, "UMEM: the memory at %p does not begin with a page",
 			(const void *)umem->memory);
@@ -73,22 +73,22 @@ static int map_memory(struct xsk_umem *umem)
 	if (memory == MAP_FAILED)
 		return ixy_fail(ENOMEM, "UMEM: no %zu bytes of memory", size);
 	umem->memory = memory;
-	umem->private->map_size = size;
+	umem->state->map_size = size;
 	return 0;
 }
 
 static void release(struct xsk_umem *umem)
 {
-	struct xsk_umem_private *private = umem->private;
+	struct xsk_umem_state *state = umem->state;
 
-	if (private) {
-		if (private->map_size)
-			munmap(umem->memory, private->map_size);
-		pthread_mutex_destroy(&private->lock);
-		pthread_mutex_destroy(&private->frame_lock);
-		free(private->free_stack);
-		free(private->taken);
-		free(private);
+	if (state) {
+		if (state->map_size)
+			munmap(umem->memory, state->map_size);
+		pthread_mutex_destroy(&state->lock);
+		pthread_mutex_destroy(&state->frame_lock);
+		free(state->free_stack);
+		free(state->taken);
+		free(state);
 	}
 	free(umem);
 }
@@ -96,26 +96,26 @@ static void release(struct xsk_umem *umem)
 /* The lowest frame lies on top of the stack. */
 static void all_frames_free(struct xsk_umem *umem)
 {
-	struct xsk_umem_private *private = umem->private;
+	struct xsk_umem_state *state = umem->state;
 
 	for (uint32_t i = 0; i < umem->frames; i++)
-	private->free_stack[i] = umem->frames - 1 - i;
-	private->free_count = umem->frames;
-	memset(private->taken, 0, umem->frames);
+		state->free_stack[i] = xsk_frame_addr(umem, umem->frames - 1 - i);
+	state->free_count = umem->frames;
+	memset(state->taken, 0, umem->frames);
 }
 
 int xsk_umem_create(const struct xsk_umem_config *config, struct xsk_umem **result)
 {
 	struct xsk_umem *umem = calloc(1, sizeof(*umem));
-	struct xsk_umem_private *private = calloc(1, sizeof(*private));
+	struct xsk_umem_state *state = calloc(1, sizeof(*state));
 	int rc;
 
-	if (!umem || !private) {
+	if (!umem || !state) {
 		free(umem);
-		free(private);
+		free(state);
 		return ixy_fail(ENOMEM, "UMEM: out of memory");
 	}
-	umem->private = private;
+	umem->state = state;
 	umem->frame_size = config->frame_size ? config->frame_size : XSK_DEFAULT_FRAME_SIZE;
 	umem->headroom = config->headroom;
 	umem->frames = config->frames ? config->frames : XSK_DEFAULT_FRAMES;
@@ -124,16 +124,16 @@ int xsk_umem_create(const struct xsk_umem_config *config, struct xsk_umem **resu
 	umem->size = (size_t)umem->frames * umem->frame_size;
 	umem->chunk_mask = umem->flags & XSK_UMEM_UNALIGNED ? XSK_UNALIGNED_BUF_ADDR_MASK
 							    : ~(uint64_t)(umem->frame_size - 1);
-	private->fill_size = config->fill_size ? config->fill_size : XSK_DEFAULT_RING_SIZE;
-	private->completion_size = config->completion_size ? config->completion_size : XSK_DEFAULT_RING_SIZE;
-	pthread_mutex_init(&private->lock, NULL);
-	pthread_mutex_init(&private->frame_lock, NULL);
+	state->fill_size = config->fill_size ? config->fill_size : XSK_DEFAULT_RING_SIZE;
+	state->completion_size = config->completion_size ? config->completion_size : XSK_DEFAULT_RING_SIZE;
+	pthread_mutex_init(&state->lock, NULL);
+	pthread_mutex_init(&state->frame_lock, NULL);
 
-	rc = check_geometry(umem, private);
+	rc = check_geometry(umem, state);
 	if (!rc) {
-		private->free_stack = calloc(umem->frames, sizeof(*private->free_stack));
-		private->taken = calloc(umem->frames, 1);
-		if (!private->free_stack || !private->taken)
+		state->free_stack = calloc(umem->frames, sizeof(*state->free_stack));
+		state->taken = calloc(umem->frames, 1);
+		if (!state->free_stack || !state->taken)
 			rc = ixy_fail(ENOMEM, "UMEM: no memory to keep account of %u frames", umem->frames);
 	}
 	if (!rc && !umem->memory)
@@ -153,9 +153,9 @@ int xsk_umem_free(struct xsk_umem *umem)
 
 	if (!umem)
 		return 0;
-	pthread_mutex_lock(&umem->private->lock);
-	used = umem->private->sockets;
-	pthread_mutex_unlock(&umem->private->lock);
+	pthread_mutex_lock(&umem->state->lock);
+	used = umem->state->sockets;
+	pthread_mutex_unlock(&umem->state->lock);
 	if (used)
 		return ixy_fail(EBUSY, "UMEM: a socket still uses it");
 	release(umem);
@@ -170,8 +170,8 @@ static void mark(struct xsk_umem *umem, uint64_t addr, uint8_t taken)
 {
 	uint32_t index = xsk_addr_index(umem, addr);
 
-	if (index < umem->frames && umem->private->taken[index] != taken) {
-		umem->private->taken[index] = taken;
+	if (index < umem->frames && umem->state->taken[index] != taken) {
+		umem->state->taken[index] = taken;
 		return;
 	}
 	fprintf(stderr, "UMEM %p: frame at %#llx %s\n", (void *)umem, (unsigned long long)addr,
@@ -189,30 +189,30 @@ static inline void mark(struct xsk_umem *umem, uint64_t addr, uint8_t taken)
 
 static uint32_t take(struct xsk_umem *umem, uint64_t addrs[], uint32_t count)
 {
-	struct xsk_umem_private *private = umem->private;
+	struct xsk_umem_state *state = umem->state;
 
-	pthread_mutex_lock(&private->frame_lock);
-	if (count > private->free_count)
-		count = private->free_count;
+	pthread_mutex_lock(&state->frame_lock);
+	if (count > state->free_count)
+		count = state->free_count;
 	for (uint32_t i = 0; i < count; i++)
-		addrs[i] = xsk_frame_addr(umem, private->free_stack[--private->free_count]);
-	pthread_mutex_unlock(&private->frame_lock);
+		addrs[i] = state->free_stack[--state->free_count];
+	pthread_mutex_unlock(&state->frame_lock);
 	return count;
 }
 
 /* What is no frame of this UMEM, and what comes back too often, is left where it is. */
 static void put(struct xsk_umem *umem, const uint64_t addrs[], uint32_t count)
 {
-	struct xsk_umem_private *private = umem->private;
+	struct xsk_umem_state *state = umem->state;
 
-	pthread_mutex_lock(&private->frame_lock);
+	pthread_mutex_lock(&state->frame_lock);
 	for (uint32_t i = 0; i < count; i++) {
-		uint32_t index = xsk_addr_index(umem, addrs[i]);
+		uint64_t frame = xsk_addr_frame(umem, addrs[i]);
 
-		if (index < umem->frames && private->free_count < umem->frames)
-		private->free_stack[private->free_count++] = index;
+		if (frame <= xsk_frame_addr(umem, umem->frames - 1) && state->free_count < umem->frames)
+			state->free_stack[state->free_count++] = frame;
 	}
-	pthread_mutex_unlock(&private->frame_lock);
+	pthread_mutex_unlock(&state->frame_lock);
 }
 
 uint32_t xsk_frame_alloc_batch(struct xsk_umem *umem, uint64_t addrs[], uint32_t count)
@@ -246,25 +246,25 @@ uint32_t xsk_frames_free(struct xsk_umem *umem)
 {
 	uint32_t count;
 
-	pthread_mutex_lock(&umem->private->frame_lock);
-	count = umem->private->free_count;
-	pthread_mutex_unlock(&umem->private->frame_lock);
+	pthread_mutex_lock(&umem->state->frame_lock);
+	count = umem->state->free_count;
+	pthread_mutex_unlock(&umem->state->frame_lock);
 	return count;
 }
 
 int xsk_frames_reset(struct xsk_umem *umem)
 {
-	struct xsk_umem_private *private = umem->private;
+	struct xsk_umem_state *state = umem->state;
 	bool used;
 
-	pthread_mutex_lock(&private->lock);
-	used = private->sockets;
+	pthread_mutex_lock(&state->lock);
+	used = state->sockets;
 	if (!used) {
-		pthread_mutex_lock(&private->frame_lock);
+		pthread_mutex_lock(&state->frame_lock);
 		all_frames_free(umem);
-		pthread_mutex_unlock(&private->frame_lock);
+		pthread_mutex_unlock(&state->frame_lock);
 	}
-	pthread_mutex_unlock(&private->lock);
+	pthread_mutex_unlock(&state->lock);
 	return used ? ixy_fail(EBUSY, "UMEM: a socket still uses it, and the kernel may have frames") : 0;
 }
 

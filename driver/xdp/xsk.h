@@ -187,7 +187,7 @@ struct xsk_umem_config {
 	void *memory;
 };
 
-struct xsk_umem_private;
+struct xsk_umem_state;
 
 /* Read, never written, by the user. */
 struct xsk_umem {
@@ -198,7 +198,7 @@ struct xsk_umem {
 	uint32_t headroom;
 	uint32_t frames;
 	uint32_t flags;
-	struct xsk_umem_private *private;
+	struct xsk_umem_state *state;
 };
 
 /*

@@ -66,7 +66,7 @@ struct xsk_socket {
 	uint64_t transmitted;
 };
 
-struct xsk_umem_private {
+struct xsk_umem_state {
 	/* Sockets and queues. */
 	pthread_mutex_t lock;
 	struct xsk_socket *sockets;
