@@ -75,6 +75,7 @@ tear_down()
 	end_helpers
 	end_pid "$daemon"
 	end_pid "$daemon2"
+	exec 9>&-
 	[ "$column" != cable ] || end_pid "$nic"
 	daemon='' daemon2='' nic=''
 	[ -z "$here" ] || ip netns del "$here" 2>/dev/null
@@ -139,11 +140,11 @@ plug_in_wire()
 	offloads "$peer" eth0 off
 }
 
-# set_up COLUMN MTU QUEUES
-set_up()
+# make_namespaces COLUMN
+make_namespaces()
 {
 	local ns
-	column=$1 mtu=$2 queues=$3
+	column=$1
 	here=ixy-bench-$$-$1 peer=ixy-bench-$$-$1-peer
 	ip netns add "$here" && ip netns add "$peer" || return
 	for ns in "$here" "$peer"; do
@@ -152,6 +153,20 @@ set_up()
 			net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0
 		ip -n "$ns" link set lo up
 	done
+}
+
+# set_up_wire COLUMN: nothing but a wire between the two namespaces
+set_up_wire()
+{
+	mtu=1500 queues=1
+	make_namespaces "$1" && plug_in_wire
+}
+
+# set_up COLUMN MTU QUEUES: with the interface that is to be measured
+set_up()
+{
+	mtu=$2 queues=$3
+	make_namespaces "$1" || return
 	[ "$1" = cable ] || plug_in_wire || return
 	: >"$dir/log" # before the fork, or the line of the run before would be found
 	start "$1" || return
@@ -181,6 +196,9 @@ for ((run = 1; run <= runs; run++)); do
 		printf 'run %d of %d, %s:' "$run" "$runs" "$name"
 		try "$name" 1500 1 measure_all
 		! row_wanted tcp_in_9000 tcp_out_9000 || try "$name" 9000 1 measure_jumbo
+		if [ "$name" = xdp ] || [ "$name" = pmd-xdp ]; then
+			measure_raw "$name"
+		fi
 		if [ "$name" = soft ] || [ "$name" = xdp ]; then
 			for n in 1 2 4; do
 				! row_wanted "tcp8_in_q$n" "udp64_in_q$n" || try "$name" 1500 $n measure_queues $n

@@ -69,20 +69,30 @@ packet_frames()
 	[ "$mtu" -le 1500 ] || echo ",framesz=9216,blocksz=36864,framecnt=512"
 }
 
-# No huge pages, no PCI devices; it reads its standard input until that ends, so it gets a pipe that does not.
-start_testpmd()
+# run_testpmd DEVICES... -- OPTIONS...: no huge pages, no PCI devices. It reads its standard input until that ends, so
+# it gets a pipe that does not; what it says goes to $dir/out.
+run_testpmd()
 {
-	local jumbo=()
-	[ "$mtu" -le 1500 ] || jumbo=(--mbuf-size=16384)
 	mkfifo "$dir/stdin"
 	exec 9<>"$dir/stdin"
 	: >"$dir/out"
 	rm "$dir/stdin"
-	setsid ip netns exec "$here" dpdk-testpmd -l 0,1 --no-huge -m 512 --no-pci --no-telemetry \
-		--file-prefix="ixybench$$" --vdev="${1}0,$2" --vdev=net_tap0,iface=ixy0 -- --forward-mode=io --auto-start \
-		--total-num-mbufs=16384 --rxq="$queues" --txq="$queues" ${jumbo[@]+"${jumbo[@]}"} \
-		<&9 >"$dir/out" 2>"$dir/log" &
+	setsid ip netns exec "$here" stdbuf -oL dpdk-testpmd -l 0,1 --no-huge -m 512 --no-pci --no-telemetry \
+		--file-prefix="ixybench$$" "$@" <&9 >"$dir/out" 2>"$dir/log" &
 	daemon=$!
-	exec 9>&-
-	until_true 20 grep -q 'Press enter to exit\|Checking link statuses' "$dir/out"
+	until_true 20 grep -q 'Press enter to exit\|Checking link statuses\|port statistics\|NIC statistics' "$dir/out"
+}
+
+# What port 0 of a testpmd with --stats-period takes a second, as it said last.
+testpmd_rate()
+{
+	sed -n 's/.*Rx-pps: *\([0-9]*\).*/\1/p' "$dir/out" | tail -1
+}
+
+start_testpmd()
+{
+	local jumbo=()
+	[ "$mtu" -le 1500 ] || jumbo=(--mbuf-size=16384)
+	run_testpmd --vdev="${1}0,$2" --vdev=net_tap0,iface=ixy0 -- --forward-mode=io --auto-start \
+		--total-num-mbufs=16384 --rxq="$queues" --txq="$queues" ${jumbo[@]+"${jumbo[@]}"}
 }

@@ -39,6 +39,10 @@ rows=(
 	"nic_cpu_tcp_in|software NIC: CPU, TCP in|s/GB|%.2f|less"
 	"nic_cpu_idle|software NIC: CPU, idle|% of a core|%.2f|less"
 	"nic_rss|software NIC: resident|MiB|%.0f|less"
+	"#|Rings without an interface: AF_XDP, 60 bytes"
+	"raw_rxdrop|received and dropped|1000/s|%.0f|more"
+	"raw_txonly|sent|1000/s|%.0f|more"
+	"raw_l2fwd|sent back|1000/s|%.0f|more"
 	"#|64-byte frames in, over flows"
 	"flows_1|1 flow|1000/s|%.0f|more"
 	"flows_100|100 flows|1000/s|%.0f|more"
@@ -227,6 +231,86 @@ measure_low_load()
 	sleep "$seconds"
 	record cpu_low "$(compute "($(cpu_ns "$daemon") - $d) / 1e7 / $seconds")"
 	end_helpers
+}
+
+# flood_raw: frames from eth0 to wire0 for as long as a raw measurement takes
+flood_raw()
+{
+	local mac
+	mac=$(at_here cat /sys/class/net/wire0/address)
+	ip netns exec "$peer" "$traffic" flows eth0 "$mac" 10.82.59.1 9 1 $((seconds + 20)) >/dev/null 2>&1 &
+	helpers+=($!)
+	sleep 0.5
+}
+
+# What eth0 has received a second, over some seconds.
+rate_at_peer()
+{
+	local before
+	before=$(at_peer cat /sys/class/net/eth0/statistics/rx_packets)
+	sleep "$seconds"
+	compute "($(at_peer cat /sys/class/net/eth0/statistics/rx_packets) - $before) / $seconds / 1000"
+}
+
+# measure_raw COLUMN: on wires of their own
+measure_raw()
+{
+	row_wanted raw_rxdrop raw_txonly raw_l2fwd || return
+	"raw_$1" rxdrop
+	"raw_$1" txonly
+	"raw_$1" l2fwd
+}
+
+raw_xdp()
+{
+	set_up_wire xdp && case $1 in
+	rxdrop)
+		flood_raw
+		at_here "$build/apps/xdpbench" --spin --quiet --time "${seconds}s" rxdrop wire0 >"$dir/out" 2>"$dir/log"
+		record raw_rxdrop "$(sed -n 's/^rxdrop: \([0-9]*\) frames.* in \([0-9.]*\) s:.*/\1 \2/p' "$dir/out" |
+			awk '{ printf "%.1f", $1 / $2 / 1000 }')"
+		;;
+	txonly)
+		at_here "$build/apps/xdpbench" --spin --quiet --time $((seconds + 2))s txonly wire0 >"$dir/out" 2>"$dir/log" &
+		helpers+=($!)
+		sleep 1
+		record raw_txonly "$(rate_at_peer)"
+		;;
+	l2fwd)
+		flood_raw
+		at_here "$build/apps/l2fwd" --spin --quiet --time $((seconds + 2))s wire0 >"$dir/out" 2>"$dir/log" &
+		helpers+=($!)
+		sleep 1
+		record raw_l2fwd "$(rate_at_peer)"
+		;;
+	esac
+	tear_down
+}
+
+raw_pmd-xdp()
+{
+	local mode=$1
+	case $1 in
+	rxdrop) mode=rxonly ;;
+	l2fwd) mode=macswap ;;
+	esac
+	set_up_wire pmd-xdp && run_testpmd --vdev=net_af_xdp0,iface=wire0 -- --stats-period 1 --forward-mode="$mode" --auto-start \
+		--txpkts=60 --total-num-mbufs=16384 && case $1 in
+	rxdrop)
+		flood_raw
+		sleep $((seconds + 1))
+		record raw_rxdrop "$(compute "$(testpmd_rate) / 1000")"
+		;;
+	txonly)
+		sleep 1
+		record raw_txonly "$(rate_at_peer)"
+		;;
+	l2fwd)
+		flood_raw
+		record raw_l2fwd "$(rate_at_peer)"
+		;;
+	esac
+	tear_down
 }
 
 # --- what is done to a column ------------------------------------------------------------------------------------
