@@ -25,8 +25,8 @@ int kernel_port_send(
 	struct kernel_port *port, struct pkt_buf *frames[], uint32_t count, struct queue_counters *counters);
 
 /*
- * Take up to count frames that the kernel wants sent; the caller owns them. None is shorter than an Ethernet
- * frame has to be (60 bytes without CRC). Those longer than the port was made for are counted in
+ * Take up to count frames that the kernel wants sent; the caller owns them. None but a super-frame is shorter than
+ * an Ethernet frame has to be (60 bytes without CRC). Those longer than the port was made for are counted in
  * counters->drops. Never blocks. Returns how many (less than count: the kernel has no more for now); or, if
  * there are none, -ENOBUFS when the pool is empty, -EBADFD once the interface has been deleted.
  */

@@ -499,13 +499,25 @@ static bool prepare_read(struct kernel_port *port)
 	return true;
 }
 
+/*
+ * Two datagrams of one byte make a super-frame shorter than a frame may be. Padding it would be more payload; the
+ * frames that it is cut into are padded by the NIC.
+ */
+static bool is_super_frame(const struct pkt_buf *frame)
+{
+	struct virtio_net_hdr_v1 header;
+
+	memcpy(&header, frame->data - VNET_HDR_SIZE, sizeof(header));
+	return header.gso_type != VIRTIO_NET_HDR_GSO_NONE;
+}
+
 /* Take a frame of size bytes, which was read just now, off the stack of buffers. */
 static struct pkt_buf *take_frame(struct kernel_port *port, uint32_t size)
 {
 	struct pkt_buf *first = port->bufs[--port->ready], *last = first;
 	uint32_t rest;
 
-	if (size < ETH_MIN_FRAME) {
+	if (unlikely(size < ETH_MIN_FRAME) && !is_super_frame(first)) {
 		memset(first->data + size, 0, ETH_MIN_FRAME - size);
 		size = ETH_MIN_FRAME;
 	}
