@@ -191,20 +191,6 @@ static int queue_start(struct xdp_device *dev, uint16_t number)
 	return err ? ixy_fail_context(err, "%s", dev->ixy.name) : 0;
 }
 
-static void add_kernel_statistics(const struct xdp_queue *q, struct xdp_statistics *sum)
-{
-	struct xdp_statistics now;
-
-	*sum = q->past;
-	if (!q->socket || xsk_socket_statistics(q->socket, &now) < 0)
-		return;
-	sum->rx_dropped += now.rx_dropped;
-	sum->rx_invalid_descs += now.rx_invalid_descs;
-	sum->tx_invalid_descs += now.tx_invalid_descs;
-	sum->rx_ring_full += now.rx_ring_full;
-	sum->rx_fill_ring_empty_descs += now.rx_fill_ring_empty_descs;
-}
-
 static void queue_stop(struct xdp_queue *q, enum ixy_drop rx_reason, enum ixy_drop tx_reason)
 {
 	uint32_t waiting;
@@ -213,7 +199,7 @@ static void queue_stop(struct xdp_queue *q, enum ixy_drop rx_reason, enum ixy_dr
 		return;
 	xdp_tx_reclaim(q);
 	waiting = xsk_num_received(q->socket);
-	add_kernel_statistics(q, &q->past);
+	xdp_kernel_statistics(q, &q->past);
 	xsk_socket_close(q->socket);
 	q->socket = NULL;
 	q->rings = NULL;
@@ -241,7 +227,7 @@ static uint32_t has_gone(const struct xdp_device *dev)
 	return IXY_EVENT_GONE;
 }
 
-static uint32_t xdp_poll_events(struct ixy_device *ixy)
+uint32_t xdp_poll_events(struct ixy_device *ixy)
 {
 	struct xdp_device *dev = xdp_device(ixy);
 	struct ixy_link link;
@@ -288,207 +274,6 @@ static int xdp_event_fd(const struct ixy_device *ixy)
 	const struct xdp_device *dev = xdp_device_const(ixy);
 
 	return dev->interrupts ? netif_event_fd(dev->netif) : -ENOTSUP;
-}
-
-/* --- filters and settings ---------------------------------------------------------------------------- */
-
-/* The lists while they change let everything pass. */
-static void begin_change(struct xdp_filter *filter)
-{
-	__atomic_store_n(&filter->changing, true, __ATOMIC_SEQ_CST);
-}
-
-static void end_change(struct xdp_filter *filter)
-{
-	__atomic_store_n(&filter->changing, false, __ATOMIC_RELEASE);
-}
-
-/* Tell the interface which addresses it has to let through: the user's, and ours if that is not its own. */
-static int apply_unicast(
-	struct xdp_device *dev, struct ixy_mac mac, const struct ixy_mac macs[], size_t count)
-{
-	struct ixy_mac all[XDP_MAX_UNICAST + 1];
-	size_t n = 0;
-
-	if (memcmp(&mac, &dev->netif->mac, sizeof(mac)) != 0)
-		all[n++] = mac;
-	if (count)
-		memcpy(all + n, macs, count * sizeof(macs[0]));
-	return netif_set_unicast(dev->netif, all, n + count);
-}
-
-static int xdp_mac_set(struct ixy_device *ixy, struct ixy_mac mac)
-{
-	struct xdp_device *dev = xdp_device(ixy);
-	int err = apply_unicast(dev, mac, dev->unicast, dev->unicast_count);
-
-	if (err)
-		return err;
-	ixy->mac = mac;
-	__atomic_store_n(&dev->filter.mac, xdp_mac_number(mac.addr), __ATOMIC_RELAXED);
-	return 0;
-}
-
-static int xdp_set_unicast(struct ixy_device *ixy, const struct ixy_mac macs[], size_t count)
-{
-	struct xdp_device *dev = xdp_device(ixy);
-	int err;
-
-	if (count > XDP_MAX_UNICAST)
-		return ixy_fail(ENOSPC, "%s: %zu unicast addresses are more than the %u that can be filtered",
-			ixy->name, count, XDP_MAX_UNICAST);
-	err = apply_unicast(dev, ixy->mac, macs, count);
-	if (err)
-		return err;
-	begin_change(&dev->filter);
-	for (size_t i = 0; i < count; i++) {
-		dev->unicast[i] = macs[i];
-		__atomic_store_n(&dev->filter.unicast[i], xdp_mac_number(macs[i].addr), __ATOMIC_RELAXED);
-	}
-	dev->unicast_count = count;
-	__atomic_store_n(&dev->filter.unicast_count, (uint32_t)count, __ATOMIC_RELEASE);
-	end_change(&dev->filter);
-	return 0;
-}
-
-static int xdp_set_multicast(struct ixy_device *ixy, const struct ixy_mac macs[], size_t count)
-{
-	struct xdp_device *dev = xdp_device(ixy);
-	uint64_t groups[XDP_GROUP_WORDS] = {0};
-	int err = netif_set_multicast(dev->netif, macs, count);
-
-	if (err)
-		return err;
-	for (size_t i = 0; i < count; i++) {
-		unsigned bit = xdp_group_hash(macs[i].addr);
-
-		groups[bit / 64] |= UINT64_C(1) << bit % 64;
-	}
-	begin_change(&dev->filter);
-	for (size_t i = 0; i < XDP_GROUP_WORDS; i++)
-		__atomic_store_n(&dev->filter.groups[i], groups[i], __ATOMIC_RELAXED);
-	end_change(&dev->filter);
-	return 0;
-}
-
-static int xdp_set_promisc(struct ixy_device *ixy, bool on)
-{
-	struct xdp_device *dev = xdp_device(ixy);
-	int err = netif_set_promisc(dev->netif, on);
-
-	if (!err)
-		__atomic_store_n(&dev->filter.promisc, on, __ATOMIC_RELAXED);
-	return err;
-}
-
-static int xdp_set_allmulti(struct ixy_device *ixy, bool on)
-{
-	struct xdp_device *dev = xdp_device(ixy);
-	int err = netif_set_allmulti(dev->netif, on);
-
-	if (!err)
-		__atomic_store_n(&dev->filter.allmulti, on, __ATOMIC_RELAXED);
-	return err;
-}
-
-static int xdp_mtu_set(struct ixy_device *ixy, uint16_t mtu)
-{
-	int err = netif_set_mtu(xdp_device(ixy)->netif, mtu);
-
-	if (!err)
-		__atomic_store_n(&ixy->mtu, mtu, __ATOMIC_RELAXED);
-	return err;
-}
-
-static int xdp_set_up(struct ixy_device *ixy, bool up)
-{
-	struct xdp_device *dev = xdp_device(ixy);
-	int err = netif_set_up(dev->netif, up);
-
-	if (!err)
-		xdp_poll_events(ixy);
-	return err;
-}
-
-/* The program gone, frames pass to the kernel's stack; what is in the rings stays there. */
-static void xdp_shut(struct ixy_device *ixy)
-{
-	xsk_program_detach(xdp_device(ixy)->program);
-}
-
-/* --- statistics -------------------------------------------------------------------------------------- */
-
-/*
- * What the kernel has dropped before the socket got it. In copy mode a frame that found the fill ring empty
- * counts twice, in rx_dropped too; what is left of rx_dropped did not fit its chunk.
- */
-static void kernel_drops(const struct xdp_queue *q, uint64_t *no_descriptor, uint64_t *too_long, uint64_t *tx)
-{
-	struct xdp_statistics s;
-	uint64_t starved;
-
-	add_kernel_statistics(q, &s);
-	starved = q->dev->multi_buffer || s.rx_dropped < s.rx_fill_ring_empty_descs
-			  ? s.rx_dropped
-			  : s.rx_fill_ring_empty_descs;
-	*no_descriptor = s.rx_ring_full + starved;
-	*too_long = s.rx_dropped - starved;
-	*tx = s.tx_invalid_descs;
-}
-
-static void xdp_read_queue_stats(const struct ixy_device *ixy, uint16_t queue, struct ixy_queue_stats *stats)
-{
-	const struct xdp_queue *q = &xdp_device_const(ixy)->queues[queue];
-	uint64_t no_descriptor, too_long, tx;
-
-	stats->rx_frames = __atomic_load_n(&q->rx_stats.rx_frames, __ATOMIC_RELAXED);
-	stats->rx_bytes = __atomic_load_n(&q->rx_stats.rx_bytes, __ATOMIC_RELAXED);
-	stats->tx_frames = __atomic_load_n(&q->tx_stats.tx_frames, __ATOMIC_RELAXED);
-	stats->tx_bytes = __atomic_load_n(&q->tx_stats.tx_bytes, __ATOMIC_RELAXED);
-	for (unsigned i = 0; i < IXY_DROP_COUNT; i++)
-		stats->drops[i] = __atomic_load_n(&q->rx_stats.drops[i], __ATOMIC_RELAXED) +
-				  __atomic_load_n(&q->tx_stats.drops[i], __ATOMIC_RELAXED);
-	kernel_drops(q, &no_descriptor, &too_long, &tx);
-	stats->drops[IXY_DROP_RX_NO_DESCRIPTOR] += no_descriptor;
-	stats->drops[IXY_DROP_RX_TOO_LONG] += too_long;
-	stats->drops[IXY_DROP_TX_BAD_OFFLOAD] += tx;
-}
-
-static void xdp_read_stats(const struct ixy_device *ixy, struct ixy_stats *stats)
-{
-	const struct xdp_device *dev = xdp_device_const(ixy);
-	struct netif_counters below;
-
-	netif_read_counters(dev->netif, &below);
-	stats->drops[IXY_DROP_RX_NO_DESCRIPTOR] = below.missed;
-	stats->drops[IXY_DROP_RX_ERROR] = below.crc_errors + below.length_errors + below.other_errors;
-	stats->rx_multicast = below.multicast;
-	stats->crc_errors = below.crc_errors;
-	stats->length_errors = below.length_errors;
-	stats->resets = dev->resets;
-	stats->link_changes = dev->link_changes;
-	/* On the wire: what came for us, with what was lost on the way; and what has left. */
-	stats->wire_rx_frames = below.missed;
-	for (uint16_t i = 0; i < ixy->rx_queues; i++) {
-		const struct xdp_queue *q = &dev->queues[i];
-		struct ixy_queue_stats s = {0};
-
-		xdp_read_queue_stats(ixy, i, &s);
-		stats->wire_rx_frames +=
-			s.rx_frames + s.drops[IXY_DROP_RX_NO_DESCRIPTOR] + s.drops[IXY_DROP_RX_TOO_LONG] +
-			s.drops[IXY_DROP_RX_RESET] +
-			__atomic_load_n(&q->rx_stats.drops[IXY_DROP_SHUTDOWN], __ATOMIC_RELAXED);
-		stats->wire_tx_frames += __atomic_load_n(&q->completed, __ATOMIC_RELAXED) -
-					 __atomic_load_n(&q->refused, __ATOMIC_RELAXED);
-		stats->pool_exhausted += __atomic_load_n(&q->pool->exhausted, __ATOMIC_RELAXED);
-	}
-}
-
-static int xdp_read_register(struct ixy_device *ixy, uint32_t offset, uint32_t *value)
-{
-	(void)offset;
-	(void)value;
-	return ixy_fail(ENOTSUP, "%s: an AF_XDP device has no registers", ixy->name);
 }
 
 /* --- start and stop ---------------------------------------------------------------------------------- */
@@ -555,6 +340,12 @@ static int xdp_reset(struct ixy_device *ixy)
 	return start(dev);
 }
 
+/* The program gone, frames pass to the kernel's stack; what is in the rings stays there. */
+static void xdp_shut(struct ixy_device *ixy)
+{
+	xsk_program_detach(xdp_device(ixy)->program);
+}
+
 /* --- open and close ---------------------------------------------------------------------------------- */
 
 static void xdp_close(struct ixy_device *ixy)
@@ -569,6 +360,13 @@ static void xdp_close(struct ixy_device *ixy)
 	free(dev->unicast);
 	free(dev->queues);
 	free(dev);
+}
+
+static int xdp_read_register(struct ixy_device *ixy, uint32_t offset, uint32_t *value)
+{
+	(void)offset;
+	(void)value;
+	return ixy_fail(ENOTSUP, "%s: an AF_XDP device has no registers", ixy->name);
 }
 
 static const struct ixy_device_ops xdp_ops = {

@@ -1,9 +1,11 @@
 /*
  * The ixy device on AF_XDP: what its files share.
  *
- *	xdp.c     life, link, filters, statistics
- *	xdp_rx.c  receiving; and verify.c, the checksums of what was received
- *	xdp_tx.c  sending
+ *	xdp.c         life and link
+ *	xdp_rx.c      receiving; and verify.c, the checksums of what was received
+ *	xdp_tx.c      sending
+ *	xdp_filter.c  addresses, MTU, up and down
+ *	xdp_stats.c   counters
  *
  * A queue pair is one AF_XDP socket with a UMEM of its own. The UMEM's chunks are the entries of a mempool, so
  * that what the kernel receives into is a pkt_buf already:
@@ -164,5 +166,26 @@ void xdp_tx_drop(struct ixy_device *dev, uint16_t queue, enum ixy_drop reason);
 void xdp_tx_reclaim(struct xdp_queue *q);
 /* The socket is closed: what was not sent is given up. */
 void xdp_tx_empty(struct xdp_queue *q, enum ixy_drop reason);
+
+/* --- xdp_filter.c ------------------------------------------------------------------------------------ */
+
+int xdp_mac_set(struct ixy_device *dev, struct ixy_mac mac);
+int xdp_set_unicast(struct ixy_device *dev, const struct ixy_mac macs[], size_t count);
+int xdp_set_multicast(struct ixy_device *dev, const struct ixy_mac macs[], size_t count);
+int xdp_set_promisc(struct ixy_device *dev, bool on);
+int xdp_set_allmulti(struct ixy_device *dev, bool on);
+int xdp_mtu_set(struct ixy_device *dev, uint16_t mtu);
+int xdp_set_up(struct ixy_device *dev, bool up);
+
+/* --- xdp_stats.c ------------------------------------------------------------------------------------- */
+
+/* The kernel's counters of this queue's socket, and of those that it had before. */
+void xdp_kernel_statistics(const struct xdp_queue *q, struct xdp_statistics *sum);
+void xdp_read_stats(const struct ixy_device *dev, struct ixy_stats *stats);
+void xdp_read_queue_stats(const struct ixy_device *dev, uint16_t queue, struct ixy_queue_stats *stats);
+
+/* --- xdp.c ------------------------------------------------------------------------------------------- */
+
+uint32_t xdp_poll_events(struct ixy_device *dev);
 
 #endif
