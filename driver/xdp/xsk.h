@@ -192,7 +192,7 @@ struct xsk_umem_state;
 /* Read, never written, by the user. */
 struct xsk_umem {
 	uint8_t *memory;
-	size_t size;         /* bytes: frames * frame_size, rounded up to pages in unaligned mode */
+	size_t size;         /* bytes: frames * frame_size */
 	uint64_t chunk_mask; /* address & chunk_mask: where its frame starts */
 	uint32_t frame_size;
 	uint32_t headroom;
@@ -256,11 +256,11 @@ static inline uint64_t xsk_addr_make(const struct xsk_umem *umem, uint64_t frame
  */
 static inline bool xsk_addr_valid(const struct xsk_umem *umem, uint64_t addr, uint32_t len)
 {
-	uint64_t at = xsk_addr_offset(addr);
+	bool unaligned = umem->flags & XSK_UMEM_UNALIGNED;
+	uint64_t at = unaligned ? xsk_addr_offset(addr) : addr;
+	uint64_t within = unaligned ? addr >> XSK_UNALIGNED_BUF_OFFSET_SHIFT : addr & ~umem->chunk_mask;
 
-	if (at >= umem->size || len > umem->size - at)
-		return false;
-	return umem->flags & XSK_UMEM_UNALIGNED || (at & ~umem->chunk_mask) + len <= umem->frame_size;
+	return at < umem->size && len <= umem->size - at && within + len <= umem->frame_size;
 }
 
 /* Where a descriptor's bytes are. The descriptor is one that xsk_receive() gave, or lies in the UMEM. */

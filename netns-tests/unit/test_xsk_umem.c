@@ -83,6 +83,7 @@ static void addresses_are_taken_apart_and_put_together(void **state)
 	assert_false(xsk_addr_valid(umem, 8 * 2048 - 60, 61));
 	assert_false(xsk_addr_valid(umem, 2000, 49)); /* into the next frame */
 	assert_false(xsk_addr_valid(umem, UINT64_MAX, 1));
+	assert_false(xsk_addr_valid(umem, 1ull << 48, 1)); /* no offset there in aligned mode */
 	assert_false(xsk_addr_valid(umem, 0, UINT32_MAX));
 
 	assert_int_equal(xsk_frame_addr(unaligned, 3), 9000);
@@ -91,6 +92,10 @@ static void addresses_are_taken_apart_and_put_together(void **state)
 	assert_int_equal(xsk_addr_offset(9000 | 300ull << 48), 9300);
 	assert_int_equal(xsk_addr_index(unaligned, 9000 | 300ull << 48), 3);
 	assert_true(xsk_addr_valid(unaligned, 9000 | 300ull << 48, 60));
+	assert_true(xsk_addr_valid(unaligned, 9000 | 300ull << 48, 2700));
+	assert_false(xsk_addr_valid(unaligned, 9000 | 300ull << 48, 2701));
+	assert_true(xsk_addr_valid(unaligned, 9001, 3000));
+	assert_false(xsk_addr_valid(unaligned, 9001, 3001));
 	assert_false(xsk_addr_valid(unaligned, 23990 | 9ull << 48, 2));
 	assert_false(xsk_addr_valid(unaligned, 23990 | 0xffffull << 48, 1));
 	assert_int_equal(xsk_umem_free(umem), 0);
