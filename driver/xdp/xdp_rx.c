@@ -159,8 +159,13 @@ uint32_t xdp_rx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *bu
 		for (uint32_t i = 0; i < got; i++) {
 			struct pkt_buf *frame;
 
-			if (i + 1 < got)
-				__builtin_prefetch(q->memory + descs[i + 1].addr);
+			/* Metadata and headers of the next: last touched a ring's length ago. */
+			if (i + 1 < got) {
+				uint64_t addr = descs[i + 1].addr;
+
+				__builtin_prefetch(q->memory + addr);
+				__builtin_prefetch(q->memory + (addr & ~(uint64_t)(q->chunk_size - 1)), 1);
+			}
 			frame = take(q, &descs[i]);
 			if (!frame)
 				continue;
