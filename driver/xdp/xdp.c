@@ -500,7 +500,7 @@ int xdp_open(const char *text, const struct ixy_options *options, struct ixy_dev
 	memset(dev->queues, 0, queues * sizeof(*dev->queues));
 	dev->ixy.ops = &xdp_ops;
 	dev->ixy.driver_name = "xdp";
-	dev->ixy.capabilities = IXY_CAP_RX_CSUM | IXY_CAP_TX_CSUM | IXY_CAP_TSO |
+	dev->ixy.capabilities = IXY_CAP_RX_CSUM | IXY_CAP_TX_CSUM | IXY_CAP_TSO | IXY_CAP_USO |
 				(queues > 1 ? IXY_CAP_RSS : 0) |
 				(options->no_interrupts ? 0 : IXY_CAP_INTERRUPTS);
 	dev->ixy.rx_queues = dev->ixy.tx_queues = queues;
