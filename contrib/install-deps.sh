@@ -13,7 +13,7 @@ build="make gcc libc6-dev pkg-config libev-dev libnl-3-dev libnl-route-3-dev lib
 
 # The demo and the tests talk to the daemon with the tools that a user has; clang compiles the BPF programs that
 # a user of the AF_XDP library would bring.
-test="$build libcmocka-dev iproute2 iputils-ping iperf3 ethtool tcpdump procps jq socat util-linux clang"
+test="$build libcmocka-dev iproute2 iputils-ping iperf3 ethtool tcpdump tshark procps jq socat util-linux clang"
 
 # A stock kernel, which is fetched but not installed, in QEMU.
 vm="$test qemu-system-x86 busybox-static kmod cpio gzip"
