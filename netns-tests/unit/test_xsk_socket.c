@@ -144,6 +144,23 @@ static void sockets_on_the_same_queue_share_its_rings_and_the_last_one_frees_the
 	assert_int_equal(xsk_umem_free(umem), 0);
 }
 
+/* The kernel lets a socket onto a queue only by way of one that is on it already. */
+static void a_queue_is_shared_also_when_the_newest_socket_is_elsewhere(void **state)
+{
+	struct xsk_umem *umem = small_umem();
+	struct xsk_socket *a, *b, *again;
+
+	(void)state;
+	assert_int_equal(open_socket(umem, "va", 0, 0, &a), 0);
+	assert_int_equal(open_socket(umem, "vb", 0, 0, &b), 0);
+	assert_int_equal(open_socket(umem, "va", 0, 0, &again), 0);
+	assert_ptr_equal(xsk_socket_queues(again), xsk_socket_queues(a));
+	xsk_socket_close(a);
+	xsk_socket_close(b);
+	xsk_socket_close(again);
+	assert_int_equal(xsk_umem_free(umem), 0);
+}
+
 /* The kernel knows a UMEM by a bound socket: any will do, not just the one that registered it. */
 static void a_umem_outlives_the_socket_that_registered_it_and_all_of_them(void **state)
 {
@@ -500,6 +517,7 @@ int main(void)
 		TEST(sockets_on_different_interfaces_have_rings_of_their_own),
 		TEST(sockets_on_different_queues_have_rings_of_their_own),
 		TEST(sockets_on_the_same_queue_share_its_rings_and_the_last_one_frees_them),
+		TEST(a_queue_is_shared_also_when_the_newest_socket_is_elsewhere),
 		TEST(a_umem_outlives_the_socket_that_registered_it_and_all_of_them),
 		TEST(frames_go_from_one_interface_to_the_other_within_one_umem),
 		TEST(a_queue_of_another_umem_is_busy_and_comes_free_with_its_last_socket),

@@ -286,7 +286,25 @@ static void a_checksum_that_cannot_be_is_refused(void **state)
 	assert_int_equal(xsk_umem_free(without), 0);
 }
 
-/* --- a cable out, an interface gone --------------------------------------------------------------------- */
+/* --- more than a budget; a cable out, an interface gone ------------------------------------------------- */
+
+/* The kernel sends 32 frames a call and then says EAGAIN: flush goes on until all are gone. */
+static void a_flush_sends_more_than_one_budget_of_frames(void **state)
+{
+	struct xsk_end a;
+	struct xdp_desc descs[200];
+	uint64_t addrs[200];
+
+	(void)state;
+	end_open(&a, &(struct xsk_umem_config){.frames = 256}, &(struct xsk_socket_config){.ifname = "va"});
+	for (uint32_t i = 0; i < 200; i++)
+		descs[i] = test_frame(&a, 60, 0);
+	assert_int_equal(xsk_transmit(a.xsk, descs, 200), 200);
+	assert_int_equal(xsk_wake_tx(a.xsk), -EAGAIN);
+	assert_int_equal(xsk_flush_tx(a.xsk, NULL), 0);
+	assert_int_equal(xsk_complete(a.queues, addrs, 200), 200);
+	end_close(&a);
+}
 
 static void sending_without_a_cable_tells_of_each_frame_lost_and_completes_it(void **state)
 {
@@ -502,6 +520,7 @@ int main(void)
 		TEST(a_frame_too_long_for_a_chunk_is_dropped_and_counted),
 		TEST(the_kernel_finishes_a_checksum_that_metadata_asks_for),
 		TEST(a_checksum_that_cannot_be_is_refused),
+		TEST(a_flush_sends_more_than_one_budget_of_frames),
 		TEST(sending_without_a_cable_tells_of_each_frame_lost_and_completes_it),
 		TEST(an_interface_that_is_down_or_gone_is_told_and_closes_cleanly),
 		TEST(under_load_every_frame_is_in_exactly_one_place),
