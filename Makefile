@@ -36,7 +36,7 @@ unit_SRC    := $(wildcard netns-tests/unit/test_*.c)
 netns_SRC   := $(wildcard netns-tests/netns/test_*.c)
 rig_SRC     := $(filter-out $(netns_SRC),$(wildcard netns-tests/netns/*.c))
 vm_SRC      := $(wildcard netns-tests/vm/test_*.c)
-vm_rig_SRC  := $(filter-out $(vm_SRC) %/agent.c,$(wildcard netns-tests/vm/*.c))
+vm_rig_SRC  := $(filter-out $(vm_SRC) %/agent.c %/shell.c,$(wildcard netns-tests/vm/*.c))
 obj          = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 LIBIXY   := $(BUILD)/libixy.a
@@ -55,6 +55,7 @@ NETNS    := $(patsubst netns-tests/netns/%.c,$(BUILD)/netns/%,$(netns_SRC))
 NETNS_XDP := $(patsubst %,$(BUILD)/netns/test_%-xdp,reach frames transfer counters mirror life)
 VM       := $(patsubst netns-tests/vm/%.c,$(BUILD)/vm/%,$(vm_SRC))
 VM_AGENT := $(BUILD)/vm/agent
+VM_SHELL := $(BUILD)/vm/shell
 
 ##   all         the programs, the applications and the library, in build/ (default)
 .PHONY: all
@@ -78,11 +79,11 @@ $(FWD_COST): $(BUILD)/obj/contrib/bench/fwd_cost.o $(SOFTNIC) $(LIBIXY)
 $(APPS): $(BUILD)/apps/%: $(BUILD)/obj/contrib/apps/%.o $(call obj,$(wildcard contrib/apps/app.c)) $(LIBIXY)
 $(UNITS): $(BUILD)/unit/%: $(BUILD)/obj/netns-tests/unit/%.o $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(NETNS): $(BUILD)/netns/%: $(BUILD)/obj/netns-tests/netns/%.o $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
-$(VM): $(BUILD)/vm/%: $(BUILD)/obj/netns-tests/vm/%.o $(VM_RIG) $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
+$(VM) $(VM_SHELL): $(BUILD)/vm/%: $(BUILD)/obj/netns-tests/vm/%.o $(VM_RIG) $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(VM_AGENT): $(call obj,netns-tests/vm/agent.c)
-$(UNITS) $(NETNS) $(VM): LDLIBS += -lcmocka
-$(BUILD)/ixy-softnic $(UNITS) $(NETNS) $(VM) $(FWD_COST): LDLIBS += -lpcap
-$(PROGRAMS) $(APPS) $(UNITS) $(NETNS) $(VM) $(VM_AGENT) $(BENCH) $(FWD_COST):
+$(UNITS) $(NETNS) $(VM) $(VM_SHELL): LDLIBS += -lcmocka
+$(BUILD)/ixy-softnic $(UNITS) $(NETNS) $(VM) $(VM_SHELL) $(FWD_COST): LDLIBS += -lpcap
+$(PROGRAMS) $(APPS) $(UNITS) $(NETNS) $(VM) $(VM_AGENT) $(VM_SHELL) $(BENCH) $(FWD_COST):
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -151,11 +152,18 @@ test test-host test-vm: deps
 	$(GIVE_BACK)
 	@$(TEST_ENV) netns-tests/run-tests.sh -t 600 $(TESTS)
 .PHONY: test-programs units
-test-programs: $(HOST_TESTS) $(VM) $(VM_AGENT)
+test-programs: $(HOST_TESTS) $(VM) $(VM_AGENT) $(VM_SHELL)
 units: $(UNITS)
 $(IMAGE)/initrd.gz: netns-tests/vm/image.sh netns-tests/vm/init
 	@echo "  IMAGE   $(@D)"
 	$(Q)netns-tests/vm/image.sh $(@D)
+
+##   vm-shell    such a guest to look around in: lines that are typed run in it (GUEST="iommu iommu=pt": with VT-d)
+.PHONY: vm-shell
+vm-shell: deps
+	@$(MAKE) -s all $(VM_AGENT) $(VM_SHELL) $(IMAGE)/initrd.gz
+	$(GIVE_BACK)
+	@$(TEST_ENV) $(VM_SHELL) $(GUEST)
 
 ##   lint        formatting, static analysis, shell scripts, man pages
 SOURCES := $(wildcard driver/*.[ch] driver/*/*.[ch] bridge/*.[ch] netns-tests/*/*.[ch] contrib/*/*.[ch])

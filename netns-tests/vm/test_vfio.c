@@ -262,7 +262,7 @@ static void a_function_that_vfio_cannot_give_is_named(void **state)
 
 	/* Interrupts are not remapped here, and the module was told to allow that. */
 	vm_ok(vm, "echo 0 >/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts");
-	tapd_refuses(vm, "", VM_NIC " ixy0", TAPD_DEVICE, "parameters/allow_unsafe_interrupts");
+	tapd_refuses(vm, "", VM_NIC " ixy0", TAPD_PERMISSION, "parameters/allow_unsafe_interrupts");
 	vm_ok(vm, "echo 1 >/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts");
 
 	/* The chipset's functions are one group: one with VFIO, another with a kernel driver. */
@@ -337,7 +337,7 @@ static void the_kernels_driver_works_behind_the_iommu_too(void **state)
 	traffic_set_up(vm, "eth0");
 	traffic_pings(vm);
 	traffic_file(vm);
-	tapd_refuses(vm, "", VM_NIC " ixy0", TAPD_DEVICE, "is the live interface eth0");
+	tapd_refuses(vm, "", VM_NIC " ixy0", TAPD_DEVICE, "ixy-bind vfio " VM_NIC);
 	traffic_pings(vm);
 	bind(vm, "vfio-pci");
 	vm_assert_no_violation(vm);
