@@ -106,6 +106,44 @@ static void a_daemon_whose_interface_is_deleted_says_so_and_ends(void **state)
 	assert_non_null(strstr(process_stderr(rig->tapd), "ixy0"));
 }
 
+static void a_daemon_whose_interface_below_is_deleted_says_so_and_ends(void **state)
+{
+	struct rig *rig = *state;
+	int status;
+
+	rig_start(rig, "");
+	start_traffic(rig);
+	command_ok(rig->host, "ip link del d0");
+	status = process_wait(rig->tapd, END_SECONDS);
+	process_assert_sane(rig->tapd);
+	assert_int_equal(status, 69);
+	assert_non_null(strstr(process_stderr(rig->tapd), "xdp:d0: the interface has gone"));
+	assert_false(link_exists(rig->host, "ixy0"));
+}
+
+/* Refused with 69, a reason and nothing done to the interface. */
+static void assert_busy(struct rig *rig, const char *arguments, const char *why)
+{
+	struct process *tapd = tapd_start(rig->host, "%s", arguments);
+	int status = process_wait(tapd, END_SECONDS);
+
+	process_assert_sane(tapd);
+	if (status != 69 || !strstr(process_stderr(tapd), why))
+		fail_msg("%s: ended with %d:\n%s", arguments, status, process_stderr(tapd));
+}
+
+static void an_interface_that_somebody_uses_is_refused_unless_forced(void **state)
+{
+	struct rig *rig = *state;
+
+	command_ok(rig->host, "ip addr add 192.0.2.99/24 dev d0");
+	assert_busy(rig, "xdp:d0 ixy0", "192.0.2.99");
+	rig_start(rig, "--force");
+	assert_busy(rig, "--force xdp:d0 ixy1", "d0");
+	assert_true(rig_ping(rig));
+	rig_finish(rig);
+}
+
 static void sigterm_and_sigint_end_it_in_order_under_traffic(void **state)
 {
 	struct rig *rig = *state;
@@ -432,6 +470,8 @@ int main(void)
 		RIG_TEST_SOFT(a_software_nic_outlives_daemons_killed_under_traffic),
 		RIG_TEST_SOFT(a_daemon_whose_software_nic_is_killed_says_so_and_ends),
 		RIG_TEST(a_daemon_whose_interface_is_deleted_says_so_and_ends),
+		RIG_TEST_XDP(a_daemon_whose_interface_below_is_deleted_says_so_and_ends),
+		RIG_TEST_XDP(an_interface_that_somebody_uses_is_refused_unless_forced),
 		RIG_TEST(sigterm_and_sigint_end_it_in_order_under_traffic),
 		RIG_TEST(two_daemons_with_a_device_each_do_not_disturb_each_other),
 		RIG_TEST_SOFT(two_daemons_on_one_software_nic_talk_over_the_cable_between_its_ports),
