@@ -181,6 +181,9 @@ const char *vtd_translate(
 	}
 	if (iova - INTERRUPT_BASE < INTERRUPT_SIZE)
 		return "data for the range of interrupt messages";
+	/* A page, or the whole address space, may reach into it. */
+	if (iova<INTERRUPT_BASE && * size> INTERRUPT_BASE - iova)
+		*size = INTERRUPT_BASE - iova;
 	const char *why = translate(vtd, memory, iova, &leaf);
 	if (why)
 		return why;

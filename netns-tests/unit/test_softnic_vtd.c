@@ -37,7 +37,8 @@
 struct bench {
 	struct nic *nic;
 	struct vtd vtd;
-	uint8_t *memory; /* LOW, then HIGH */
+	int fd;
+	uint8_t *memory; /* of it: LOW, then HIGH */
 	uint64_t refused;
 };
 
@@ -79,17 +80,17 @@ static int setup(void **state)
 {
 	static const uint8_t mac[6] = {0x02, 0x11, 0x22, 0x33, 0x44, 0x55};
 	struct bench *b = calloc(1, sizeof(*b));
-	int fd = memfd_create("guest", MFD_CLOEXEC);
 
 	assert_non_null(b);
-	assert_int_equal(ftruncate(fd, LOW + HIGH), 0);
-	b->memory = mmap(NULL, LOW + HIGH, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	b->fd = memfd_create("guest", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(b->fd, LOW + 2 * HIGH), 0);
+	b->memory = mmap(NULL, LOW + HIGH, PROT_READ | PROT_WRITE, MAP_SHARED, b->fd, 0);
 	assert_ptr_not_equal(b->memory, MAP_FAILED);
 	b->nic = nic_create(0, "bench", mac);
 	assert_non_null(b->nic);
 	nic_config_write(b->nic, 4, 2, 6); /* memory space, bus master */
-	assert_int_equal(nic_dma_map(b->nic, 0, LOW, dup(fd), 0, true, true), 0);
-	assert_int_equal(nic_dma_map(b->nic, HIGH_AT, HIGH, fd, LOW, true, true), 0);
+	assert_int_equal(nic_dma_map(b->nic, 0, LOW, dup(b->fd), 0, true, true), 0);
+	assert_int_equal(nic_dma_map(b->nic, HIGH_AT, HIGH, dup(b->fd), LOW, true, true), 0);
 
 	b->vtd.requester = BUS << 8 | FUNCTION;
 	b->nic->dma.iommu = &b->vtd;
@@ -106,6 +107,7 @@ static int teardown(void **state)
 	b->nic->dma.iommu = NULL;
 	nic_free(b->nic);
 	munmap(b->memory, LOW + HIGH);
+	close(b->fd);
 	free(b);
 	return 0;
 }
@@ -426,6 +428,11 @@ static void data_does_not_go_where_interrupt_messages_do(void **state)
 	fetch(b, 0xFEDFF000);
 	map(b, WIDTH_39, 1, 0xFEF00000, DATA);
 	fetch(b, 0xFEF00000);
+	/* Nor its end, when it begins before, in a page that has both. */
+	assert_int_equal(nic_dma_map(b->nic, 0xFED00000, 2 * HIGH, dup(b->fd), LOW, true, true), 0);
+	set_context(b, PRESENT | TYPE(2), WIDTH_39);
+	fetch(b, 0xFEE00000 - 8);
+	assert_refused(b, 0xFEE00000 - 8, 16, true);
 }
 
 /* --- spans ---------------------------------------------------------------------------------------------- */
