@@ -32,8 +32,8 @@ static bool parse_requester(const char *text, uint16_t *requester)
 {
 	unsigned bus, device, function;
 	int end = 0;
-	if (sscanf(text, "%2x:%2x.%1x%n", &bus, &device, &function, &end) != 3 || text[end] || device > 31 ||
-		function > 7)
+	if (sscanf(text, "%2x:%2x.%1x%n", &bus, &device, &function, &end) != 3 || text[end] || bus > 255 ||
+		device > 31 || function > 7)
 		return false;
 	*requester = (uint16_t)(bus << 8 | device << 3 | function);
 	return true;

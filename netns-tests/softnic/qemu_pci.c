@@ -123,6 +123,16 @@ static void read_iommu(void *context)
 		qemu->asking = qtest_read(qemu->qtest, VTD_RTADDR, 8, on_rtaddr, qemu) == QTEST_SENT;
 }
 
+/*
+ * Without that knowledge all DMA is held, so if QEMU did not tell, it is asked again. That the guest goes on talking
+ * to the NIC is the occasion, and vtd_new_burst() sees to it that there are not too many.
+ */
+static void retry_iommu(struct qemu_pci *qemu)
+{
+	if (nic_dma_held(qemu->nic) && nic_bus_master(qemu->nic))
+		nic_dma_new_burst(qemu->nic);
+}
+
 /* What was known of the IOMMU is from before a reset, or from before the guest turned to this function. */
 static void forget_iommu(void *context)
 {
@@ -390,6 +400,7 @@ static void on_socket(struct ev_loop *loop, struct ev_io *watcher, int events)
 			return;
 		}
 		nic_scan_mapped(qemu->nic);
+		retry_iommu(qemu);
 	}
 }
 

@@ -90,10 +90,8 @@ static void on_answers(struct ev_loop *loop, struct ev_io *watcher, int events)
 	ssize_t got = recv(qtest->fd, bytes, sizeof bytes, MSG_DONTWAIT);
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (got <= 0) {
+	if (got <= 0)
 		lose(qtest);
-		return;
-	}
 	for (ssize_t i = 0; i < got; i++) {
 		if (bytes[i] == '\n') {
 			take_answer(qtest);

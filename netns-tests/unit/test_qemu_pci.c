@@ -391,6 +391,21 @@ static void a_qtest_socket_that_is_gone_costs_interrupts_only(void **state)
 	assert_int_equal(config(b, false, 0, 2, 0), 0x8086);
 }
 
+static void interrupts_that_waited_for_room_go_over_the_next_connection(void **state)
+{
+	struct bench *b = *state;
+
+	place_bars(b);
+	enable_vector(b, 0, 0x40);
+	for (unsigned i = 0; i < 17; i++)
+		nic_msix_raise(b->nic, 0);
+	assert_int_equal(lines(qtest_text(b)), 16);
+	close(b->qtest_fd);
+	b->qtest_fd = -1;
+	ev_run(b->loop, EVRUN_NOWAIT);
+	assert_string_equal(qtest_text(b), "writel 0x1fee00000 0x40\n");
+}
+
 static void rings_that_change_while_their_queue_runs_are_noticed(void **state)
 {
 	struct bench *b = *state;
@@ -526,6 +541,27 @@ static void a_qtest_socket_that_goes_amid_the_questions_is_asked_again(void **st
 	assert_false(nic_dma_held(b->nic));
 }
 
+/* A question whose answer was no good is put again when the guest turns to the NIC, though not each time. */
+static void dma_is_not_held_for_ever(void **state)
+{
+	struct bench *b = *state;
+
+	set_master(b, true);
+	assert_string_equal(qtest_text(b), QUESTIONS);
+	qtest_answer(b, "OK 0x80000000\nERR\n");
+	b->nic->dma.iommu->read_us = nic_now_us() + 1000000000; /* however slow this is: just now */
+	config(b, false, 0, 4, 0);
+	assert_string_equal(qtest_text(b), "");
+	b->nic->dma.iommu->read_us = nic_now_us() - VTD_REFRESH_US;
+	config(b, false, 0, 4, 0);
+	assert_string_equal(qtest_text(b), QUESTIONS);
+	qtest_answer(b, "OK 0x80000000\nOK 0x1000\n");
+	assert_false(nic_dma_held(b->nic));
+	b->nic->dma.iommu->read_us = nic_now_us() - VTD_REFRESH_US;
+	config(b, false, 0, 4, 0); /* no need */
+	assert_string_equal(qtest_text(b), "");
+}
+
 /* --- what breaks the protocol --------------------------------------------------------------------------- */
 
 static void a_message_of_a_wrong_size_ends_the_connection(void **state)
@@ -618,12 +654,14 @@ int main(void)
 		TEST(a_vector_is_a_write_to_the_address_in_its_table_entry),
 		TEST(interrupts_that_are_not_taken_are_merged_not_hoarded),
 		TEST(a_qtest_socket_that_is_gone_costs_interrupts_only),
+		TEST(interrupts_that_waited_for_room_go_over_the_next_connection),
 		TEST(rings_that_change_while_their_queue_runs_are_noticed),
 		TEST_VTD(the_iommu_is_looked_at_when_bus_mastering_is_turned_on),
 		TEST_VTD(answers_come_in_pieces_and_among_those_to_interrupts),
 		TEST_VTD(an_answer_from_before_a_reset_is_not_believed),
 		TEST_VTD(without_a_sound_answer_there_is_no_dma),
 		TEST_VTD(a_qtest_socket_that_goes_amid_the_questions_is_asked_again),
+		TEST_VTD(dma_is_not_held_for_ever),
 		TEST(a_message_of_a_wrong_size_ends_the_connection),
 		TEST(an_unknown_command_ends_the_connection),
 		TEST(an_answer_sent_as_a_command_ends_the_connection),
