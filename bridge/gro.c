@@ -58,12 +58,22 @@ static void store16(uint8_t *p, uint16_t value)
 	p[1] = (uint8_t)value;
 }
 
+/* OTHER: of no flow that is merged. ODD: perhaps of such a flow, and nothing is to be merged across it. */
+enum kind { OTHER, ODD, SEGMENT };
+
+/* IPv6 extension headers: TCP or UDP may be behind them. */
+static bool is_extension(uint8_t protocol)
+{
+	return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING || protocol == IPPROTO_FRAGMENT ||
+	       protocol == IPPROTO_DSTOPTS || protocol == IPPROTO_AH;
+}
+
 /*
- * Find the headers. True for TCP, and UDP where that is wanted, over IP without options, fragments or extension
+ * Find the headers. SEGMENT: TCP, or UDP where that is wanted, over IP without options, fragments or extension
  * headers, in which the lengths agree with the frame's: what flow a frame belongs to can be told then, whether
  * or not it can be merged.
  */
-static bool parse(const struct pkt_buf *frame, bool udp, struct segment *s)
+static enum kind parse(const struct pkt_buf *frame, bool udp, struct segment *s)
 {
 	uint32_t l3 = ETH_HEADER, total, l4_header;
 	uint16_t type;
@@ -71,7 +81,7 @@ static bool parse(const struct pkt_buf *frame, bool udp, struct segment *s)
 
 	/* Every frame on a wire is as long as this, so headers up to UDP over IPv4 can be read. */
 	if (frame->size < ETH_HEADER + VLAN_TAG + IP4_HEADER + TCP_HEADER)
-		return false;
+		return OTHER;
 	s->l2 = frame->data;
 	type = load16(s->l2 + 12);
 	if (type == 0x8100) {
@@ -80,41 +90,41 @@ static bool parse(const struct pkt_buf *frame, bool udp, struct segment *s)
 	}
 	s->l3 = s->l2 + l3;
 	if (likely(type == 0x0800)) {
-		if (s->l3[0] != 0x45 || load16(s->l3 + 6) & 0x3FFF)
-			return false;
-		s->ipv6 = false;
 		protocol = s->l3[9];
+		if (s->l3[0] != 0x45 || load16(s->l3 + 6) & 0x3FFF)
+			return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP ? ODD : OTHER;
+		s->ipv6 = false;
 		total = load16(s->l3 + 2);
 		s->l4 = s->l3 + IP4_HEADER;
 	} else if (type == 0x86DD) {
 		if (frame->size < l3 + IP6_HEADER + UDP_HEADER || s->l3[0] >> 4 != 6)
-			return false;
+			return OTHER;
 		s->ipv6 = true;
 		protocol = s->l3[6];
 		total = load16(s->l3 + 4) + (uint32_t)IP6_HEADER;
 		s->l4 = s->l3 + IP6_HEADER;
 	} else {
-		return false;
+		return OTHER;
 	}
 	s->udp = protocol == IPPROTO_UDP;
 	if (protocol == IPPROTO_TCP) {
 		if ((uint32_t)(s->l4 - s->l2) + TCP_HEADER > frame->size)
-			return false;
+			return ODD;
 		l4_header = (uint32_t)(s->l4[12] >> 4) * 4;
 		if (l4_header < TCP_HEADER)
-			return false;
+			return ODD;
 		s->seq = load32(s->l4 + 4);
 	} else if (s->udp && udp) {
 		l4_header = UDP_HEADER;
 		s->seq = 0;
 	} else {
-		return false;
+		return s->ipv6 && is_extension(protocol) ? ODD : OTHER;
 	}
 	s->headers = (uint16_t)((uint32_t)(s->l4 - s->l2) + l4_header);
 	if (s->headers > frame->size || l3 + total > frame->frame_size || s->headers > l3 + total)
-		return false;
+		return ODD;
 	s->payload = (uint16_t)(l3 + total - s->headers);
-	return !s->udp || load16(s->l4 + UDP_LENGTH) == UDP_HEADER + s->payload;
+	return s->udp && load16(s->l4 + UDP_LENGTH) != UDP_HEADER + s->payload ? ODD : SEGMENT;
 }
 
 /*
@@ -255,6 +265,15 @@ static void close_flow(struct flow *flow, struct pkt_buf *super)
 	super->csum_start = (uint16_t)(f->l4 - f->l2);
 }
 
+static void close_all(struct flow flows[], uint8_t open[], struct pkt_buf *frames[])
+{
+	for (unsigned bucket = 0; bucket < FLOW_BUCKETS; bucket++) {
+		if (open[bucket] != NO_FLOW)
+			close_flow(&flows[bucket], frames[flows[bucket].slot]);
+		open[bucket] = NO_FLOW;
+	}
+}
+
 uint32_t gro_burst(struct pkt_buf *frames[], uint32_t count, bool udp)
 {
 	struct flow flows[FLOW_BUCKETS];
@@ -268,7 +287,11 @@ uint32_t gro_burst(struct pkt_buf *frames[], uint32_t count, bool udp)
 		struct pkt_buf *frame = frames[i];
 		struct segment s;
 
-		if (!parse(frame, udp, &s)) {
+		enum kind kind = parse(frame, udp, &s);
+
+		if (kind != SEGMENT) {
+			if (kind == ODD)
+				close_all(flows, open, frames);
 			frames[left++] = frame;
 			continue;
 		}
@@ -297,9 +320,6 @@ uint32_t gro_burst(struct pkt_buf *frames[], uint32_t count, bool udp)
 		}
 		frames[left++] = frame;
 	}
-	for (unsigned bucket = 0; bucket < FLOW_BUCKETS; bucket++) {
-		if (open[bucket] != NO_FLOW)
-			close_flow(&flows[bucket], frames[flows[bucket].slot]);
-	}
+	close_all(flows, open, frames);
 	return left;
 }

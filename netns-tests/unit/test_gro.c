@@ -44,6 +44,19 @@ struct spec {
 	uint32_t stamp;                   /* goes into the options */
 	bool no_df, pad, bad_sum, unchecked;
 	bool udp, no_sum;
+	enum odd {
+		NOTHING_ODD,
+		QINQ,
+		OPTIONS, /* of IPv4 */
+		FIRST_FRAGMENT,
+		LATER_FRAGMENT,
+		EXTENSION, /* of IPv6 */
+		SHORT_UDP, /* its length is one less than IP's */
+		LONG_UDP,
+		LONG_IP, /* longer than the frame */
+		BAD_IP_SUM,
+		ODD_KINDS
+	} odd;
 };
 
 static const struct spec plain = {.sport = 4000,
@@ -88,7 +101,7 @@ static uint32_t build(uint8_t *f, const struct spec *s)
 	uint16_t sum;
 
 	memset(f, 0, DATA);
-	memcpy(f, (uint8_t[]){2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2}, 12);
+	memcpy(f, (uint8_t[]){2, 0, 0, 0, 0, (uint8_t)s->sport, 2, 0, 0, 0, 0, 2}, 12); /* see flow_of() */
 	if (s->vlan)
 		memcpy(f + 12, (uint8_t[]){0x81, 0, 0, 7}, 4);
 	put16(f + l3 - 2, s->v6 ? 0x86DD : 0x0800);
@@ -137,6 +150,75 @@ static uint32_t build(uint8_t *f, const struct spec *s)
 	return size;
 }
 
+/* Open a gap of n bytes in a frame. */
+static uint32_t widen(uint8_t *f, uint32_t size, uint32_t at, uint32_t n)
+{
+	memmove(f + at + n, f + at, size - at);
+	memset(f + at, 0, n);
+	return size + n;
+}
+
+/* Make a plain frame something that cannot be merged. Returns its size. */
+static uint32_t make_odd(uint8_t *f, uint32_t size, const struct spec *s)
+{
+	uint32_t l3 = L3 + (s->vlan ? 4 : 0), l4 = l3 + (s->v6 ? 40 : 20);
+	uint8_t protocol = s->udp ? 17 : 6;
+
+	switch (s->odd) {
+	case QINQ:
+		size = widen(f, size, 12, 4);
+		memcpy(f + 12, (uint8_t[]){0x88, 0xA8, 0, 5}, 4);
+		f[5] ^= 0x80; /* another network, so another flow */
+		break;
+	case OPTIONS:
+		size = widen(f, size, l4, 4);
+		memset(f + l4, 1, 4);
+		f[l3] = 0x46;
+		put16(f + l3 + 2, size - l3);
+		break;
+	case FIRST_FRAGMENT: f[l3 + 6] |= 0x20; break;
+	case LATER_FRAGMENT: f[l3 + 7] = 185; break;
+	case EXTENSION:
+		size = widen(f, size, l4, 8);
+		f[l3 + 6] = (uint8_t[]){0, 44, 60}[s->seq % 3];
+		f[l4] = protocol;
+		f[l4 + 2] = 1; /* PadN; as a fragment: somewhere behind */
+		f[l4 + 3] = 4;
+		put16(f + l3 + 4, size - l4);
+		break;
+	case SHORT_UDP: put16(f + l4 + 4, size - l4 - 1); break;
+	case LONG_UDP: put16(f + l4 + 4, size - l4 + 1); break;
+	case LONG_IP: put16(f + l3 + (s->v6 ? 4 : 2), size); break;
+	case BAD_IP_SUM: f[l3 + 11] ^= 1; break;
+	default: break;
+	}
+	if (!s->v6 && s->odd != BAD_IP_SUM && s->odd != QINQ) {
+		uint16_t sum;
+
+		put16(f + l3 + 10, 0);
+		sum = checksum_finish(checksum_add(0, f + l3, (f[l3] & 15) * 4u));
+		memcpy(f + l3 + 10, &sum, 2);
+	}
+	return size;
+}
+
+/* What can be done to a frame of this kind. */
+static enum odd odd_for(const struct spec *s, unsigned random)
+{
+	enum odd odd = (enum odd)(random % ODD_KINDS);
+
+	switch (odd) {
+	case EXTENSION: return s->v6 ? odd : NOTHING_ODD;
+	case OPTIONS:
+	case FIRST_FRAGMENT:
+	case LATER_FRAGMENT:
+	case BAD_IP_SUM: return s->v6 ? NOTHING_ODD : odd;
+	case SHORT_UDP:
+	case LONG_UDP: return s->udp ? odd : NOTHING_ODD;
+	default: return odd;
+	}
+}
+
 static struct pkt_buf *add(struct burst *b, const struct spec *s)
 {
 	struct entry *e = &b->entries[b->count];
@@ -144,12 +226,15 @@ static struct pkt_buf *add(struct burst *b, const struct spec *s)
 	memset(&e->buf, 0, sizeof(e->buf));
 	e->buf.data = e->data;
 	e->buf.size = build(e->data, s);
+	if (s->odd)
+		e->buf.size = make_odd(e->data, e->buf.size, s);
 	if (s->pad && e->buf.size < 60)
 		e->buf.size = 60;
 	e->buf.frame_size = e->buf.size;
 	e->buf.segments = 1;
 	if (!s->bad_sum && !s->unchecked)
-		e->buf.flags = PKT_RX_L4_CSUM_GOOD | (s->v6 ? 0 : PKT_RX_IP_CSUM_GOOD);
+		e->buf.flags =
+			PKT_RX_L4_CSUM_GOOD | (s->v6 || s->odd == BAD_IP_SUM ? 0 : PKT_RX_IP_CSUM_GOOD);
 	memcpy(b->before[b->count], e->data, DATA);
 	b->sizes[b->count] = e->buf.size;
 	b->frames[b->count] = &e->buf;
@@ -172,11 +257,10 @@ static uint32_t coalesce(struct burst *b)
 	return b->left;
 }
 
-static uint32_t sport_of(const uint8_t *f)
+/* Where ports may be anywhere or nowhere: the flow's number is in the MAC address as well. */
+static uint8_t flow_of(const uint8_t *f)
 {
-	uint32_t l3 = L3 + (f[12] == 0x81 ? 4 : 0), l4 = l3 + (f[l3] >> 4 == 6 ? 40 : 20);
-
-	return (uint32_t)f[l4] << 8 | f[l4 + 1];
+	return f[5];
 }
 
 /*
@@ -236,7 +320,7 @@ static void assert_restores(struct burst *b, bool fixed_ids)
 			}
 			/* The oldest frame of this flow that has not come out yet. */
 			for (k = 0; k < b->count; k++) {
-				if (!used[k] && sport_of(b->before[k]) == sport_of(cut))
+				if (!used[k] && flow_of(b->before[k]) == flow_of(cut))
 					break;
 			}
 			assert_in_range(k, 0, b->count - 1);
@@ -593,11 +677,33 @@ static void what_is_no_plain_tcp_passes_untouched(void **state)
 	free(b);
 }
 
+/* A fragment has no ports, so whose it is cannot be told: what came before it stays before, what came later, later. */
+static void nothing_is_merged_across_a_frame_whose_flow_cannot_be_told(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		struct burst *b = new_burst();
+		struct spec s = plain;
+
+		s.udp = true;
+		s.v6 = i == 0;
+		add_run(b, s, 2);
+		s.odd = (const enum odd[]){EXTENSION, LATER_FRAGMENT, SHORT_UDP}[i];
+		s.id = 7;
+		add(b, &s);
+		s.odd = NOTHING_ODD;
+		add_run(b, s, 2); /* with the id that would follow */
+		assert_int_equal(coalesce(b), 3);
+		assert_restores(b, false);
+		free(b);
+	}
+}
+
 /* --- both, at random --------------------------------------------------------------------------------- */
 
 static void random_bursts_are_restored_byte_for_byte(void **state)
 {
-	unsigned merged = 0;
+	unsigned merged = 0, odd = 0;
 	(void)state;
 
 	srand(82599);
@@ -621,7 +727,7 @@ static void random_bursts_are_restored_byte_for_byte(void **state)
 		for (unsigned i = 0; i < n; i++) {
 			struct spec *f = &flows[rand() % 5], s = *f;
 
-			switch (rand() % 24) {
+			switch (rand() % 40) {
 			case 0: s.flags |= PSH; break;
 			case 1: s.flags |= (uint8_t)(1 << rand() % 8); break;
 			case 2: s.seq += (uint32_t)(rand() % 3 - 1); break;
@@ -631,8 +737,15 @@ static void random_bursts_are_restored_byte_for_byte(void **state)
 			case 6: s.tos = (uint8_t)(rand() % 4); break;
 			case 7: s.id++; break;
 			case 8: s.window++; break;
+			case 9: s.odd = odd_for(&s, (unsigned)rand()); break;
+			case 10: s.no_sum = s.udp; break;
+			case 11: s.unchecked = true; break;
+			case 12: s.seq -= (uint32_t)rand() % (s.payload + 1u); break;
+			case 13: s.flags |= 0xC0; break; /* CWR, ECE */
+			case 14: s.no_df = true; break;
 			}
 			add(b, &s);
+			odd += s.odd != NOTHING_ODD;
 			f->seq = s.seq + s.payload;
 			f->id = (uint16_t)(s.id + 1);
 		}
@@ -640,7 +753,9 @@ static void random_bursts_are_restored_byte_for_byte(void **state)
 		assert_restores(b, false);
 		free(b);
 	}
-	assert_true(merged > 10000); /* or this test has tested little */
+	/* Or this test has tested little. */
+	assert_true(merged > 10000);
+	assert_true(odd > 1000);
 }
 
 int main(void)
@@ -660,6 +775,7 @@ int main(void)
 		cmocka_unit_test(datagrams_that_differ_are_left_alone),
 		cmocka_unit_test(a_datagram_whose_length_disagrees_passes_untouched),
 		cmocka_unit_test(what_is_no_plain_tcp_passes_untouched),
+		cmocka_unit_test(nothing_is_merged_across_a_frame_whose_flow_cannot_be_told),
 		cmocka_unit_test(random_bursts_are_restored_byte_for_byte),
 	};
 
