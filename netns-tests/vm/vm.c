@@ -31,6 +31,17 @@ static void lose_guest(struct vm *vm)
 	vm->agent = -1;
 }
 
+/* The test fails, with all that may tell why. */
+static void guest_failed(struct vm *vm, const char *how)
+{
+	bool runs = process_running(vm->qemu);
+
+	lose_guest(vm);
+	fail_msg("the guest %s, QEMU %s; its console:\n%s\nQEMU: %s\nixy-softnic: %s", how,
+		runs ? "runs" : "has ended", vm_console(vm), process_stderr(vm->qemu),
+		process_stderr(vm->rig->softnic));
+}
+
 /* Read exactly size bytes. False: the deadline has passed, or the guest is gone. */
 static bool read_exactly(struct vm *vm, char *data, size_t size, int64_t deadline)
 {
@@ -94,16 +105,12 @@ static int run(struct vm *vm, unsigned seconds, const char *script)
 	snprintf(header, sizeof(header), "%u %zu\n", seconds * slow_factor(), strlen(script));
 	if (!write_all(vm->agent, header, strlen(header)) || !write_all(vm->agent, script, strlen(script)) ||
 		!read_line(vm, answer, sizeof(answer), deadline) ||
-		sscanf(answer, "%d %u", &status, &size) != 2 || size > OUTPUT_MAX) {
-		lose_guest(vm);
-		fail_msg("the guest does not answer; its console:\n%s", vm_console(vm));
-	}
+		sscanf(answer, "%d %u", &status, &size) != 2 || size > OUTPUT_MAX)
+		guest_failed(vm, "does not answer");
 	vm->output = calloc(1, (size_t)size + 1);
 	assert_non_null(vm->output);
-	if (!read_exactly(vm, vm->output, size, deadline)) {
-		lose_guest(vm);
-		fail_msg("the guest's answer is cut off; its console:\n%s", vm_console(vm));
-	}
+	if (!read_exactly(vm, vm->output, size, deadline))
+		guest_failed(vm, "cuts its answer off");
 	return status;
 }
 
@@ -246,8 +253,7 @@ static void await_guest(struct vm *vm)
 	if (!write_all(vm->agent, "hello\n", 6) ||
 		!read_line(vm, line, sizeof(line), now_ms() + BOOT_SECONDS * 1000 * (int64_t)slow_factor()) ||
 		strcmp(line, "hello") != 0)
-		fail_msg("the guest does not boot; its console:\n%s\n%s", vm_console(vm),
-			process_stderr(vm->qemu));
+		guest_failed(vm, "does not boot");
 }
 
 int vm_boot(void **state)
