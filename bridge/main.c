@@ -71,7 +71,9 @@ struct daemon {
 	size_t worker_count;
 	struct worker *workers[IXY_MAX_QUEUES];
 	char worker_names[IXY_MAX_QUEUES][16];
-	struct queue_counters counters[IXY_MAX_QUEUES] __attribute__((aligned(128))); /* see stats.h */
+	struct {
+		struct queue_counters counters;
+	} __attribute__((aligned(WORKER_LINES))) queue[IXY_MAX_QUEUES]; /* see stats.h */
 };
 
 static uint64_t clock_ns(void)
@@ -100,7 +102,7 @@ static void print_report(struct daemon *d)
 	FILE *out;
 
 	for (int i = 0; i < IXY_MAX_QUEUES; i++)
-		counters[i] = &d->counters[i];
+		counters[i] = &d->queue[i].counters;
 	report_take(&report, d->dev, counters, mirror_ifname(d->mirror), d->start_ns, clock_ns());
 	if (d->ending)
 		report.link = d->last_link;
@@ -423,7 +425,7 @@ static int start_workers(struct daemon *d)
 			.dev = d->dev,
 			.queue = (uint16_t)i,
 			.port = d->ports[i],
-			.counters = &d->counters[i],
+			.counters = &d->queue[i].counters,
 			.name = d->worker_names[i],
 			.cpu = o->cpu_count ? (int)o->cpus[i % o->cpu_count] : -1,
 			.offload = d->offload,

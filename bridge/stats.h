@@ -2,7 +2,7 @@
  * Counters of the bridge, and how they are told: as text for people, as JSON for programs.
  *
  * A worker owns one struct queue_counters and is its only writer; others read it at any time. Each number is
- * whole, the set of them is not one instant.
+ * whole, the set of them is not one instant. Those of two workers lie WORKER_LINES apart, or more.
  *
  * Directions are named from the wire: rx = from the NIC to the kernel, tx = from the kernel to the NIC.
  */
@@ -14,6 +14,11 @@
 #include <stdio.h>
 
 #include "driver/ixy.h"
+
+/*
+ * What one worker writes shares no cache line with what another one does. Two lines, because x86 fetches them in pairs.
+ */
+#define WORKER_LINES 128
 
 struct direction_counters {
 	uint64_t frames, bytes, bursts;

@@ -74,7 +74,7 @@ struct kernel_port {
 	struct pkt_buf *bufs[MAX_CHAIN];
 	uint32_t ready;              /* height of the stack */
 	struct iovec iov[MAX_CHAIN]; /* iov[i] is bufs[chain - 1 - i] */
-};
+} __attribute__((aligned(WORKER_LINES)));
 
 struct tap {
 	bool attached;
@@ -220,17 +220,20 @@ int tap_open(const char *name, int netns, uint16_t queues, struct tap **result)
 {
 	const char *fault = name_fault(name);
 	struct tap *tap;
+	size_t size;
 	int rc, home;
 
 	if (fault) {
 		log_error("%s: this cannot be an interface's name: %s", name, fault);
 		return EX_CONFIG;
 	}
-	tap = calloc(1, sizeof(*tap) + queues * sizeof(tap->ports[0]));
+	size = sizeof(*tap) + queues * sizeof(tap->ports[0]);
+	tap = aligned_alloc(WORKER_LINES, size);
 	if (!tap) {
 		log_error("%s: out of memory", name);
 		return EXIT_FAILURE;
 	}
+	memset(tap, 0, size);
 	tap->queues = queues;
 	for (uint16_t i = 0; i < queues; i++)
 		tap->ports[i].fd = -1;

@@ -516,7 +516,8 @@ static int start_thread(struct worker *w)
 
 int worker_start(const struct worker_config *config, struct worker **result)
 {
-	struct worker *w = aligned_alloc(64, (sizeof(*w) + 63) / 64 * 64);
+	struct worker *w =
+		aligned_alloc(WORKER_LINES, (sizeof(*w) + WORKER_LINES - 1) / WORKER_LINES * WORKER_LINES);
 	int rc;
 
 	if (!w)

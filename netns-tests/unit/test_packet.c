@@ -127,6 +127,28 @@ static void a_pool_with_buffers_outside_is_not_freed(void **state)
 	assert_int_equal(ixy_mempool_free(NULL), 0);
 }
 
+/* Workers have a pool each, and write it for every frame. */
+static void pools_share_no_cache_line(void **state)
+{
+	struct mempool *pools[4];
+	uintptr_t lines[8][2]; /* first and last line of each piece */
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		pools[i] = ixy_mempool_create(&dev, 3 + i, 0);
+		assert_non_null(pools[i]);
+		lines[i][0] = (uintptr_t)pools[i] / 64;
+		lines[i][1] = ((uintptr_t)(pools[i] + 1) - 1) / 64;
+		lines[4 + i][0] = (uintptr_t)pools[i]->free_stack / 64;
+		lines[4 + i][1] = ((uintptr_t)(pools[i]->free_stack + pools[i]->buf_count) - 1) / 64;
+	}
+	for (unsigned i = 0; i < 8; i++)
+		for (unsigned j = 0; j < i; j++)
+			assert_true(lines[i][0] > lines[j][1] || lines[i][1] < lines[j][0]);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(ixy_mempool_free(pools[i]), 0);
+}
+
 static void data_size_is_rounded_up_to_kibibytes(void **state)
 {
 	struct mempool *pool = ixy_mempool_create(&dev, 3, 1500);
@@ -283,6 +305,7 @@ int main(void)
 		TEST(an_empty_pool_returns_short_and_counts_it),
 		TEST(freeing_a_frame_frees_all_its_segments_to_their_own_pools),
 		TEST(a_pool_with_buffers_outside_is_not_freed),
+		TEST(pools_share_no_cache_line),
 		TEST(data_size_is_rounded_up_to_kibibytes),
 		TEST(impossible_pools_are_refused_with_a_reason),
 		TEST(a_shared_pool_is_mapped_once_at_each_device),
