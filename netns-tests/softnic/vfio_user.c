@@ -29,6 +29,40 @@
 #define STALL_SECONDS   5.0  /* how long a client may leave its replies unread */
 #define ACCEPT_RETRY    0.25 /* seconds, when descriptors or memory ran out */
 
+/* --- doorbells ----------------------------------------------------------------------------------------------- */
+
+static void on_doorbell(struct ev_loop *loop, struct ev_io *watcher, int events)
+{
+	(void)loop;
+	(void)events;
+	/* Only to wake the loop, which then looks at the tails: what was written does not matter. */
+	int result = event_clear(watcher->fd);
+	if (result < 0 && result != -EAGAIN)
+		softnic_error("doorbell: %s", strerror(-result));
+}
+
+static void close_doorbell(struct vfio_server *server)
+{
+	if (server->doorbell_fd < 0)
+		return;
+	ev_io_stop(server->loop, &server->doorbell_watcher);
+	close(server->doorbell_fd);
+	server->doorbell_fd = -1;
+}
+
+/* Another eventfd for the next client: who had the last one could go on waking us. 0 or a negative errno. */
+static int renew_doorbell(struct vfio_server *server)
+{
+	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	close_doorbell(server);
+	server->doorbell_fd = fd;
+	ev_io_init(&server->doorbell_watcher, on_doorbell, fd, EV_READ);
+	ev_io_start(server->loop, &server->doorbell_watcher);
+	return 0;
+}
+
 /* --- the connection ------------------------------------------------------------------------------------------ */
 
 static void close_received_fds(struct vfio_server *server)
@@ -48,6 +82,9 @@ static void disconnect(struct vfio_server *server)
 	server->nic->frontend = (struct nic_frontend){0};
 	nic_client_gone(server->nic);
 	vfio_server_irqs_reset(server);
+	int err = server->doorbells_given ? renew_doorbell(server) : 0;
+	if (err)
+		softnic_error("%s: the last client may still ring: %s", server->name, strerror(-err));
 	close(server->fd);
 	server->fd = -1;
 	if (server->listen_fd < 0)
@@ -321,16 +358,6 @@ static void on_accept_retry(struct ev_loop *loop, struct ev_timer *timer, int ev
 	ev_io_start(loop, &server->listen_watcher);
 }
 
-static void on_doorbell(struct ev_loop *loop, struct ev_io *watcher, int events)
-{
-	(void)loop;
-	(void)events;
-	/* Only to wake the loop, which then looks at the tails: what was written does not matter. */
-	int result = event_clear(watcher->fd);
-	if (result < 0 && result != -EAGAIN)
-		softnic_error("doorbell: %s", strerror(-result));
-}
-
 /* --- life ------------------------------------------------------------------------------------------------------ */
 
 static struct vfio_server *server_new(struct nic *nic, struct ev_loop *loop)
@@ -342,18 +369,16 @@ static struct vfio_server *server_new(struct nic *nic, struct ev_loop *loop)
 	}
 	server->nic = nic;
 	server->loop = loop;
-	server->listen_fd = server->fd = -1;
+	server->listen_fd = server->fd = server->doorbell_fd = -1;
 	for (unsigned i = 0; i < NIC_MSIX_VECTORS; i++)
 		server->irq_fds[i] = -1;
-	server->doorbell_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (server->doorbell_fd < 0) {
-		softnic_error("port %u: eventfd: %s", nic->port, strerror(errno));
+	int err = renew_doorbell(server);
+	if (err) {
+		softnic_error("port %u: eventfd: %s", nic->port, strerror(-err));
 		free(server);
 		return NULL;
 	}
 	event_signaller_open(&server->signaller);
-	ev_io_init(&server->doorbell_watcher, on_doorbell, server->doorbell_fd, EV_READ);
-	ev_io_start(loop, &server->doorbell_watcher);
 	ev_timer_init(&server->stalled, on_stalled, 0, STALL_SECONDS);
 	server->stalled.data = server;
 	ev_timer_init(&server->accept_retry, on_accept_retry, 0, ACCEPT_RETRY);
@@ -404,8 +429,7 @@ void vfio_server_free(struct vfio_server *server)
 		unlink(server->path);
 		close(server->listen_fd);
 	}
-	ev_io_stop(server->loop, &server->doorbell_watcher);
-	close(server->doorbell_fd);
+	close_doorbell(server);
 	event_signaller_close(&server->signaller);
 	free(server);
 }

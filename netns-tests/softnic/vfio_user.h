@@ -34,7 +34,7 @@ struct vfio_server {
 	char path[108];  /* of the listening socket; empty: the connection was inherited */
 	int listen_fd;   /* -1: inherited connection */
 	int fd;          /* the client, or -1 */
-	int doorbell_fd; /* eventfd behind all doorbells of this port */
+	int doorbell_fd; /* eventfd behind all doorbells of this port, another one for each client */
 	bool hung_up;    /* an inherited connection has ended */
 	bool closing;    /* disconnect once the current command has been answered */
 	struct ev_io listen_watcher, watcher, doorbell_watcher;

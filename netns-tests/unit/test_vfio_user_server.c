@@ -1334,6 +1334,33 @@ static void clients_come_one_after_the_other(void **state)
 	}
 }
 
+/* A client that kept its doorbell's eventfd cannot wake the process with it once another is there. */
+static void the_doorbell_of_a_client_that_left_is_dead(void **state)
+{
+	struct rig *rig = *state;
+	const struct vfio_user_io_fds request = {.argsz = 8000, .index = VFIO_PCI_BAR0_REGION_INDEX};
+	struct pollfd rung = {.events = POLLIN};
+	int doorbell[2];
+	for (unsigned i = 0; i < 2; i++) {
+		rig->client = connect_client();
+		step(rig);
+		negotiate(rig, OUR_JSON);
+		struct reply *reply = call(rig, VFIO_USER_DEVICE_GET_REGION_IO_FDS, &request, sizeof request);
+		doorbell[i] = fcntl(reply->fds[0], F_DUPFD_CLOEXEC, 0);
+		close_reply(reply);
+		if (i == 0)
+			close(rig->client);
+		step(rig);
+	}
+	rung.fd = rig->server->doorbell_fd;
+	assert_int_equal(eventfd_write(doorbell[0], 1), 0);
+	assert_int_equal(poll(&rung, 1, 0), 0);
+	assert_int_equal(eventfd_write(doorbell[1], 1), 0);
+	assert_int_equal(poll(&rung, 1, 0), 1);
+	close(doorbell[0]);
+	close(doorbell[1]);
+}
+
 /* Killed and started again while this process was not scheduled: both news come at once. */
 static void a_client_may_follow_before_the_end_of_the_last_was_noticed(void **state)
 {
@@ -1497,6 +1524,7 @@ int main(void)
 		NEGOTIATED(a_client_that_does_not_read_is_not_waited_for),
 		NEGOTIATED(messages_of_noise_are_answered),
 		LISTENING(clients_come_one_after_the_other),
+		LISTENING(the_doorbell_of_a_client_that_left_is_dead),
 		LISTENING(a_client_may_follow_before_the_end_of_the_last_was_noticed),
 		LISTENING(a_second_client_is_turned_away),
 		LISTENING(a_port_survives_a_client_that_speaks_another_language),
