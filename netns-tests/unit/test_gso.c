@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "driver/gso.h"
+#include "super_frame.h"
 
 #define FIN 0x01
 #define PSH 0x08
@@ -567,6 +568,136 @@ static void mutilated_super_frames_do_no_harm(void **state)
 	}
 }
 
+/* --- at random, against segmenting by the book -------------------------------------------------------------------- */
+
+struct by_the_book {
+	const struct super_frame *frame;
+	unsigned count;
+};
+
+static void compare(void *context, const uint8_t *p, size_t size)
+{
+	struct by_the_book *book = context;
+	uint8_t want[10000];
+
+	assert_true(book->count < super_frame_segments(book->frame));
+	assert_int_equal(size, super_frame_segment(book->frame, book->count++, want));
+	assert_memory_equal(p, want, size);
+}
+
+/* The three ways to cut: in place, into pieces, into copies; the latter two from memory that lies scattered. */
+static void cut_and_compare(const struct super_frame *frame)
+{
+	struct by_the_book book = {.frame = frame};
+	struct iovec iov[40], pieces[GSO_PIECES_MAX];
+	unsigned n = 0, count;
+	uint8_t *copy = malloc(frame->size); /* exactly, so that a sanitizer sees what reads beyond */
+	uint8_t out[10000];
+	struct gso gso;
+	ssize_t size;
+
+	assert_non_null(copy);
+	memcpy(copy, frame->bytes, frame->size);
+	assert_int_equal(
+		gso_segment(&frame->vnet, copy, frame->size, compare, &book), super_frame_segments(frame));
+	assert_int_equal(book.count, super_frame_segments(frame));
+
+	memcpy(copy, frame->bytes, frame->size);
+	for (size_t at = 0; at < frame->size; n++) {
+		size_t part = n < 39 ? 1800 + dice(300) : frame->size;
+
+		part = part < frame->size - at ? part : frame->size - at;
+		iov[n] = (struct iovec){copy + at, part};
+		at += part;
+	}
+	book.count = 0;
+	assert_int_equal(gso_begin(&gso, &frame->vnet, iov, n), 0);
+	while ((size = gso_next(&gso, out, pieces, &count)) > 0) {
+		size_t at = gso.header_size;
+
+		for (unsigned i = 0; i < count; at += pieces[i++].iov_len)
+			memcpy(out + at, pieces[i].iov_base, pieces[i].iov_len);
+		assert_int_equal(at, size);
+		compare(&book, out, at);
+	}
+	assert_int_equal(book.count, super_frame_segments(frame));
+
+	book.count = 0;
+	assert_int_equal(gso_begin(&gso, &frame->vnet, iov, n), 0);
+	while ((size = gso_next_copy(&gso, out)) > 0)
+		compare(&book, out, (size_t)size);
+	assert_int_equal(book.count, super_frame_segments(frame));
+	free(copy);
+}
+
+static struct super_frame super;
+
+static void random_super_frames_are_cut_as_by_the_book(void **state)
+{
+	(void)state;
+	for (unsigned round = 0; round < 1500; round++) {
+		super_frame_make(&super, round % 10 ? 500 : 1, round % 7 ? 1500 : 9000);
+		if (dice(4) == 0)
+			super.vnet.flags = 0; /* the sum is not asked for, and made all the same */
+		if (super.udp && !super.ipv6 && dice(4) == 0)
+			put16(super.bytes + super.l4 + 6, 0);
+		cut_and_compare(&super);
+	}
+}
+
+/* One thing wrong with each. */
+static void spoil(struct super_frame *f)
+{
+	uint8_t *p = f->bytes;
+
+	switch (dice(13)) {
+	case 0: p[f->l3] ^= 0x20; break;             /* IP version */
+	case 1: put16(p + f->l3 - 2, 0x0806); break; /* EtherType */
+	case 2: f->vnet.gso_size = 0; break;
+	case 3: f->vnet.csum_start ^= (uint16_t)(1u << dice(16)); break;
+	case 4: f->vnet.csum_offset ^= (uint16_t)(1u << dice(16)); break;
+	case 5: f->vnet.gso_type = 2; break;                      /* unknown */
+	case 6: f->vnet.gso_type = VIRTIO_NET_HDR_GSO_UDP; break; /* IP fragments */
+	case 7: f->vnet.gso_type ^= f->udp ? 4 : 5; break;        /* TCP over IPv4 or v6; the other version */
+	case 8: f->size = dice((uint32_t)f->header); break;       /* cut in the headers */
+	case 9: f->vnet.gso_size = (uint16_t)(65536 - dice(20)); break; /* no IP packet is as long */
+	case 10:
+		if (f->udp)
+			f->vnet.gso_type |= VIRTIO_NET_HDR_GSO_ECN;
+		else
+			p[f->l4 + 12] = (uint8_t)(dice(5) << 4); /* data offset */
+		break;
+	case 11:
+		if (f->ipv6)
+			p[f->l4 > f->l3 + 40 ? f->l3 + 40 : f->l3 + 6] = 44; /* a fragment header */
+		else
+			p[f->l3 + 6 + dice(2)] |= 0x10; /* fragment offset */
+		break;
+	case 12:
+		if (f->ipv6)
+			p[f->l4 > f->l3 + 40 ? f->l3 + 40 : f->l3 + 6] = 58; /* ICMPv6 */
+		else
+			p[f->l3] = (uint8_t)(0x40 | dice(5)); /* header length */
+		break;
+	}
+}
+
+static void random_super_frames_with_a_fault_are_refused(void **state)
+{
+	(void)state;
+	for (unsigned round = 0; round < 20000; round++) {
+		uint8_t *exact;
+
+		super_frame_make(&super, 500, 1500);
+		spoil(&super);
+		exact = malloc(super.size ? super.size : 1);
+		assert_non_null(exact);
+		memcpy(exact, super.bytes, super.size);
+		assert_int_equal(gso_segment(&super.vnet, exact, super.size, nobody, NULL), -EINVAL);
+		free(exact);
+	}
+}
+
 /* --- checksums alone -------------------------------------------------------------------------------------------- */
 
 static void copy_out(void *context, const uint8_t *frame, size_t size)
@@ -720,6 +851,8 @@ int main(void)
 		cmocka_unit_test(headers_cut_anywhere_are_refused),
 		cmocka_unit_test(header_lengths_that_lie_are_refused),
 		cmocka_unit_test(mutilated_super_frames_do_no_harm),
+		cmocka_unit_test(random_super_frames_are_cut_as_by_the_book),
+		cmocka_unit_test(random_super_frames_with_a_fault_are_refused),
 		cmocka_unit_test(a_partial_checksum_is_completed),
 		cmocka_unit_test(a_frame_that_asks_for_nothing_is_left_alone),
 		cmocka_unit_test(a_udp_sum_of_zero_is_written_as_all_ones),
