@@ -56,8 +56,6 @@ struct qemu_pci {
 	struct vtd vtd;
 	bool asking;            /* its registers are being read */
 	unsigned era, asked_in; /* eras end with forget_iommu() */
-	bool gsts_read;
-	uint32_t gsts;
 };
 
 /* --- interrupts ----------------------------------------------------------------------------------------- */
@@ -91,23 +89,28 @@ static void raise_vector(void *context, unsigned vector)
 
 static void read_iommu(void *context);
 
-static void on_gsts(void *context, bool ok, uint64_t value)
+/*
+ * An answer to a question from before a reset says nothing: ask again. Nor do registers that are all zeroes: QEMU
+ * shows them so while the guest's own access to them is under way, and what was known before still holds then.
+ */
+static void on_registers(void *context, const uint8_t *bytes)
 {
 	struct qemu_pci *qemu = context;
-	qemu->gsts_read = ok;
-	qemu->gsts = (uint32_t)value;
-}
-
-/* The second of the two answers. One to a question from before a reset says nothing: ask again. */
-static void on_rtaddr(void *context, bool ok, uint64_t value)
-{
-	struct qemu_pci *qemu = context;
+	uint32_t version = 0, gsts;
+	uint64_t rtaddr;
 	qemu->asking = false;
-	if (qemu->asked_in != qemu->era)
+	if (qemu->asked_in != qemu->era) {
 		read_iommu(qemu);
-	else if (ok && qemu->gsts_read)
-		vtd_registers(&qemu->vtd, qemu->gsts, value);
-	else
+		return;
+	}
+	if (bytes) {
+		memcpy(&version, bytes + VTD_VER, sizeof version);
+		memcpy(&gsts, bytes + VTD_GSTS, sizeof gsts);
+		memcpy(&rtaddr, bytes + VTD_RTADDR, sizeof rtaddr);
+	}
+	if (version)
+		vtd_registers(&qemu->vtd, gsts, rtaddr);
+	else if (nic_dma_held(qemu->nic))
 		softnic_error("%s: the IOMMU's registers cannot be read: is there -device intel-iommu?",
 			qemu->name);
 }
@@ -118,9 +121,7 @@ static void read_iommu(void *context)
 	if (qemu->asking)
 		return;
 	qemu->asked_in = qemu->era;
-	qemu->gsts_read = false;
-	if (qtest_read(qemu->qtest, VTD_GSTS, 4, on_gsts, qemu) == QTEST_SENT)
-		qemu->asking = qtest_read(qemu->qtest, VTD_RTADDR, 8, on_rtaddr, qemu) == QTEST_SENT;
+	qemu->asking = qtest_read(qemu->qtest, VTD_REGISTERS, VTD_SIZE, on_registers, qemu) == QTEST_SENT;
 }
 
 /*

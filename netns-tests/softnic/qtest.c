@@ -14,11 +14,12 @@
 
 #define WRITES_MAX  16 /* unanswered requests that a write may be added to */
 #define REQUESTS    32
-#define ANSWER_SIZE 64 /* "OK 0x0123456789abcdef"; of a longer one the rest is not looked at */
+#define ANSWER_SIZE (8 + 2 * QTEST_READ_MAX) /* "OK 0x00ff..."; of a longer one the rest is not looked at */
 
 struct request {
-	void (*done)(void *context, bool ok, uint64_t value); /* NULL: a write */
+	void (*done)(void *context, const uint8_t *bytes); /* NULL: a write */
 	void *context;
+	unsigned size;
 };
 
 struct qtest {
@@ -61,24 +62,36 @@ static void lose(struct qtest *qtest)
 	for (unsigned left = qtest->count; left; left--) {
 		struct request request = next_request(qtest);
 		if (request.done)
-			request.done(request.context, false, 0);
+			request.done(request.context, NULL);
 	}
+}
+
+/* "OK", or what was read, two digits a byte: "OK 0x00ff". */
+static bool parse_answer(const char *answer, uint8_t *bytes, unsigned size)
+{
+	const char *digits = answer + strlen("OK 0x");
+	if (!size)
+		return strncmp(answer, "OK", strlen("OK")) == 0;
+	if (strncmp(answer, "OK 0x", strlen("OK 0x")) != 0 || strlen(digits) != 2 * size ||
+		strspn(digits, "0123456789abcdefABCDEF") != 2 * size)
+		return false;
+	for (unsigned i = 0; i < size; i++)
+		sscanf(digits + 2 * i, "%2hhx", &bytes[i]);
+	return true;
 }
 
 static void take_answer(struct qtest *qtest)
 {
-	uint64_t value = 0;
+	uint8_t bytes[QTEST_READ_MAX];
 	if (!qtest->count)
 		return; /* nothing was asked */
 	struct request request = next_request(qtest);
 	qtest->answer[qtest->answer_size] = '\0';
-	bool ok = strncmp(qtest->answer, "OK", 2) == 0;
-	if (ok && request.done)
-		ok = sscanf(qtest->answer, "OK %" SCNx64, &value) == 1;
+	bool ok = parse_answer(qtest->answer, bytes, request.size);
 	if (!ok)
 		softnic_error("%s: QEMU refuses on its qtest socket: %s", qtest->name, qtest->answer);
 	if (request.done)
-		request.done(request.context, ok, value);
+		request.done(request.context, ok ? bytes : NULL);
 }
 
 static void on_answers(struct ev_loop *loop, struct ev_io *watcher, int events)
@@ -150,15 +163,15 @@ enum qtest_result qtest_write32(struct qtest *qtest, uint64_t address, uint32_t 
 }
 
 enum qtest_result qtest_read(struct qtest *qtest, uint64_t address, unsigned size,
-	void (*done)(void *context, bool ok, uint64_t value), void *context)
+	void (*done)(void *context, const uint8_t *bytes), void *context)
 {
 	char line[64];
 	if (!reach(qtest))
 		return QTEST_LOST;
 	if (qtest->count == REQUESTS)
 		return QTEST_NO_ROOM;
-	snprintf(line, sizeof line, "read%c 0x%" PRIx64 "\n", size == 8 ? 'q' : 'l', address);
-	return request(qtest, line, (struct request){done, context});
+	snprintf(line, sizeof line, "read 0x%" PRIx64 " 0x%x\n", address, size);
+	return request(qtest, line, (struct request){done, context, size});
 }
 
 struct qtest *qtest_new(

@@ -28,11 +28,13 @@ enum qtest_result { QTEST_SENT, QTEST_NO_ROOM, QTEST_LOST };
 /* Write 32 bits. Only so many may be under way; then QTEST_NO_ROOM. QTEST_LOST: no QEMU there, message printed. */
 enum qtest_result qtest_write32(struct qtest *qtest, uint64_t address, uint32_t value);
 
+#define QTEST_READ_MAX 64 /* bytes */
+
 /*
- * Read 4 or 8 bytes. done(context, ok, value) is called once if and only if this returns QTEST_SENT, and not from
- * within; ok false: QEMU refused, or has gone.
+ * Read size bytes, all in one moment of the guest's. done(context, bytes) is called once if and only if this returns
+ * QTEST_SENT, and not from within; bytes NULL: QEMU refused, or has gone.
  */
 enum qtest_result qtest_read(struct qtest *qtest, uint64_t address, unsigned size,
-	void (*done)(void *context, bool ok, uint64_t value), void *context);
+	void (*done)(void *context, const uint8_t *bytes), void *context);
 
 #endif

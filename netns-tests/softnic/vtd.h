@@ -10,9 +10,12 @@
 #include "nic.h"
 
 /* The registers that say whether there is anything to do, and where the tables are (10.4). */
-#define VTD_GSTS     0xFED9001Cull /* 32 bits */
-#define VTD_GSTS_TES BIT(31)       /* translation is enabled */
-#define VTD_RTADDR   0xFED90020ull /* 64 bits */
+#define VTD_REGISTERS 0xFED90000ull /* where QEMU has them */
+#define VTD_VER       0x00          /* 32 bits, never 0 */
+#define VTD_GSTS      0x1C          /* 32 bits */
+#define VTD_GSTS_TES  BIT(31)       /* translation is enabled */
+#define VTD_RTADDR    0x20          /* 64 bits */
+#define VTD_SIZE      0x28          /* of all these together */
 
 #define VTD_REFRESH_US 100000 /* the registers are read again when they are older than this and DMA goes on */
 
