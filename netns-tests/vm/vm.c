@@ -303,6 +303,15 @@ void vm_assert_no_violation(struct vm *vm)
 			process_stderr(vm->rig->softnic));
 }
 
+/* The software NIC's own look at the IOMMU may meet the guest's: it knows that, and looks again. */
+static bool dropped_an_access(struct vm *vm)
+{
+	static const char warning[] = "Blocked re-entrant IO on MemoryRegion: ";
+	const char *text = strstr(process_stderr(vm->qemu), warning);
+
+	return text && strncmp(text + strlen(warning), "intel_iommu ", strlen("intel_iommu ")) != 0;
+}
+
 void vm_finish(struct vm *vm)
 {
 	int status;
@@ -314,7 +323,7 @@ void vm_finish(struct vm *vm)
 	status = process_wait(vm->qemu, 20);
 	if (status)
 		fail_msg("QEMU ended with %d:\n%s", status, process_stderr(vm->qemu));
-	if (strstr(process_stderr(vm->qemu), "Blocked re-entrant IO"))
+	if (dropped_an_access(vm))
 		fail_msg("QEMU dropped accesses to the NIC:\n%s", process_stderr(vm->qemu));
 	status = process_wait(vm->rig->softnic, 10);
 	process_assert_sane(vm->rig->softnic);
