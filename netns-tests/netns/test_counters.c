@@ -209,15 +209,14 @@ static void four_queues_share_the_flows_in_both_directions(void **state)
 	uint8_t frame[512];
 	size_t size;
 
-	for (unsigned round = 0; round < 4; round++) {
-		for (uint16_t port = 0; port < 64; port++) {
-			size = frame_udp4(frame, e.host_mac, e.peer_mac, rig->v4_peer, rig->v4_host,
-				(uint16_t)(1000 + port), 9, 100);
-			raw_send(e.peer, frame, size);
-			size = frame_udp4(frame, e.peer_mac, e.host_mac, rig->v4_host, rig->v4_peer,
-				(uint16_t)(1000 + port), 9, 100);
-			raw_send(e.host, frame, size);
-		}
+	/* Each a flow of its own: the frames of one that come together become one for the interface, which counts one. */
+	for (uint16_t port = 0; port < 256; port++) {
+		size = frame_udp4(frame, e.host_mac, e.peer_mac, rig->v4_peer, rig->v4_host,
+			(uint16_t)(1000 + port), 9, 100);
+		raw_send(e.peer, frame, size);
+		size = frame_udp4(frame, e.peer_mac, e.host_mac, rig->v4_host, rig->v4_peer,
+			(uint16_t)(1000 + port), 9, 100);
+		raw_send(e.host, frame, size);
 	}
 	/* ICMP "port unreachable" comes back for some: so at least as many. */
 	assert_soon(10,
