@@ -60,29 +60,24 @@ struct qemu_pci {
 
 /* --- interrupts ----------------------------------------------------------------------------------------- */
 
-/*
- * A message is a 32-bit write to memory; what the guest has in the table now is what counts (PCI 3.0,
- * 6.8.2.3). What comes while QEMU has not acknowledged many is merged.
- */
-static void send_messages(void *context)
-{
-	struct qemu_pci *qemu = context;
-	for (; qemu->waiting; qemu->waiting &= qemu->waiting - 1) {
-		const struct nic_msix_entry *entry = &qemu->nic->msix[__builtin_ctzll(qemu->waiting)];
-		enum qtest_result result = qtest_write32(
-			qemu->qtest, (uint64_t)entry->address_high << 32 | entry->address_low, entry->data);
-		if (result == QTEST_NO_ROOM)
-			return;
-		if (result == QTEST_LOST)
-			qemu->waiting = 0;
-	}
-}
-
+/* A message is a 32-bit write to memory. What comes while QEMU has not acknowledged many waits, and is merged. */
 static void raise_vector(void *context, unsigned vector)
 {
 	struct qemu_pci *qemu = context;
-	qemu->waiting |= UINT64_C(1) << vector;
-	send_messages(qemu);
+	const struct nic_msix_entry *entry = &qemu->nic->msix[vector];
+	if (qtest_write32(qemu->qtest, (uint64_t)entry->address_high << 32 | entry->address_low,
+		    entry->data) == QTEST_NO_ROOM)
+		qemu->waiting |= UINT64_C(1) << vector;
+}
+
+/* Meanwhile the guest may have masked a vector, changed its entry, or reset the function: they are raised anew. */
+static void raise_waiting(void *context)
+{
+	struct qemu_pci *qemu = context;
+	uint64_t waiting = qemu->waiting;
+	qemu->waiting = 0;
+	for (; waiting; waiting &= waiting - 1)
+		nic_msix_raise(qemu->nic, (unsigned)__builtin_ctzll(waiting));
 }
 
 /* --- the guest's IOMMU ---------------------------------------------------------------------------------- */
@@ -416,7 +411,7 @@ struct qemu_pci *qemu_pci_adopt(
 		return NULL;
 	}
 	snprintf(qemu->name, sizeof qemu->name, "port %u", nic->port);
-	qemu->qtest = qtest_new(options->qtest, qemu->name, loop, send_messages, qemu);
+	qemu->qtest = qtest_new(options->qtest, qemu->name, loop, raise_waiting, qemu);
 	if (!qemu->qtest) {
 		free(qemu);
 		return NULL;

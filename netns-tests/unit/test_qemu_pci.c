@@ -391,15 +391,49 @@ static void a_qtest_socket_that_is_gone_costs_interrupts_only(void **state)
 	assert_int_equal(config(b, false, 0, 2, 0), 0x8086);
 }
 
-static void interrupts_that_waited_for_room_go_over_the_next_connection(void **state)
+/* 17 of vector 0: the last one waits. */
+static void let_one_interrupt_wait(struct bench *b)
 {
-	struct bench *b = *state;
-
 	place_bars(b);
 	enable_vector(b, 0, 0x40);
 	for (unsigned i = 0; i < 17; i++)
 		nic_msix_raise(b->nic, 0);
 	assert_int_equal(lines(qtest_text(b)), 16);
+}
+
+static void an_interrupt_that_waits_can_still_be_masked(void **state)
+{
+	struct bench *b = *state;
+
+	let_one_interrupt_wait(b);
+	bar(b, true, MSIX_AT + 12, 4, 1);
+	assert_int_equal(send(b->qtest_fd, "OK\n", 3, 0), 3);
+	ev_run(b->loop, EVRUN_NOWAIT);
+	assert_string_equal(qtest_text(b), "");
+	assert_int_equal(bar(b, false, MSIX_AT + NIC_MSIX_PBA, 4, 0), 1);
+	bar(b, true, MSIX_AT + 8, 4, 0x50);
+	bar(b, true, MSIX_AT + 12, 4, 0);
+	assert_string_equal(qtest_text(b), "writel 0x1fee00000 0x50\n");
+}
+
+/* The table's entry is all zeroes then, and a message would go to the first bytes of the guest's memory. */
+static void an_interrupt_that_waits_ends_with_a_reset(void **state)
+{
+	struct bench *b = *state;
+
+	let_one_interrupt_wait(b);
+	send_message(b, QEMU_PCI_DEVICE_RESET, 0, NULL, 0, NULL, 0);
+	answer(b);
+	assert_int_equal(send(b->qtest_fd, "OK\n", 3, 0), 3);
+	ev_run(b->loop, EVRUN_NOWAIT);
+	assert_string_equal(qtest_text(b), "");
+}
+
+static void interrupts_that_waited_for_room_go_over_the_next_connection(void **state)
+{
+	struct bench *b = *state;
+
+	let_one_interrupt_wait(b);
 	close(b->qtest_fd);
 	b->qtest_fd = -1;
 	ev_run(b->loop, EVRUN_NOWAIT);
@@ -677,6 +711,8 @@ int main(void)
 		TEST(a_vector_is_a_write_to_the_address_in_its_table_entry),
 		TEST(interrupts_that_are_not_taken_are_merged_not_hoarded),
 		TEST(a_qtest_socket_that_is_gone_costs_interrupts_only),
+		TEST(an_interrupt_that_waits_can_still_be_masked),
+		TEST(an_interrupt_that_waits_ends_with_a_reset),
 		TEST(interrupts_that_waited_for_room_go_over_the_next_connection),
 		TEST(rings_that_change_while_their_queue_runs_are_noticed),
 		TEST_VTD(the_iommu_is_looked_at_when_bus_mastering_is_turned_on),
