@@ -39,10 +39,12 @@ static uint32_t descriptors(const struct wire *wire, size_t frames, size_t size)
 static bool has_room(struct wire *wire, size_t frames, size_t size)
 {
 	const struct nic *nic = wire->nic;
+	if (!nic->link.up || !(nic_reg(nic, RXCTRL) & RXCTRL_RXEN))
+		return true;
 	if (nic_dma_held(nic))
 		return false;
 	if (!wire->room || wire->room < descriptors(wire, frames, size)) {
-		if (!nic->link.up || !(nic_reg(nic, RXCTRL) & RXCTRL_RXEN) || !look_for_room(wire))
+		if (!look_for_room(wire))
 			return true;
 		if (wire->room < descriptors(wire, frames, size))
 			return false;
