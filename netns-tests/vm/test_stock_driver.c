@@ -39,23 +39,19 @@ static uint64_t interrupts(struct vm *vm, const char *vector)
 }
 
 /*
- * Since the last time the kernel has found nothing to complain of (but that emulated clocks run unevenly,
- * that UDP by ports may reorder fragments, and what `expected`, options of grep, describe), and the NIC
- * neither.
+ * Since the last time the kernel has found nothing to complain of (but that emulated clocks run unevenly, and that
+ * UDP by ports may reorder fragments), and the NIC neither.
+ *
+ * When the driver sees that the link is down, by a cable or after a reset of its own, and has sent something that it
+ * has not yet seen completed, it resets the NIC to be rid of it. That is a matter of moments, with any NIC. (A queue
+ * that hangs has a message of its own.)
  */
-static void assert_no_complaint_but(struct vm *vm, const char *expected)
-{
-	vm_ok(vm,
-		"dmesg --level=emerg,alert,crit,err,warn >/run/warnings; dmesg --clear; "
-		"grep -v -e clock -e hrtimer -e 'kernel command line' -e 'enabling UDP RSS' %s "
-		"/run/warnings; [ $? = 1 ]",
-		expected);
-	vm_assert_no_violation(vm);
-}
-
 static void assert_no_complaint(struct vm *vm)
 {
-	assert_no_complaint_but(vm, "");
+	vm_ok(vm, "dmesg --level=emerg,alert,crit,err,warn >/run/warnings; dmesg --clear; "
+		  "grep -v -e clock -e hrtimer -e 'kernel command line' -e 'enabling UDP RSS' "
+		  "-e 'reset to clear Tx work after link loss' -e 'Reset adapter' /run/warnings; [ $? = 1 ]");
+	vm_assert_no_violation(vm);
 }
 
 /* --- first contact -------------------------------------------------------------------------------------- */
@@ -489,9 +485,8 @@ static void the_driver_can_be_unloaded_and_loaded_20_times(void **state)
 {
 	struct vm *vm = *state;
 
-	for (unsigned i = 0; i < 20; i += 5)
-		vm_ok(vm, "for i in 1 2 3 4 5; do rmmod ixgbe && modprobe ixgbe && ip link set eth0 up || "
-			  "exit 1; done");
+	for (unsigned i = 0; i < 20; i++)
+		vm_ok(vm, "rmmod ixgbe && modprobe ixgbe && ip link set eth0 up");
 	traffic_set_up(vm, "eth0");
 	traffic_pings(vm);
 	assert_no_complaint(vm);
@@ -524,8 +519,7 @@ static void the_cable_can_be_pulled_and_plugged(void **state)
 		traffic_pings(vm);
 	}
 	vm_ok(vm, "dmesg | grep -c 'eth0: NIC Link is Down' | grep -x 3");
-	/* What was just being sent stays in the ring, and the driver clears that by a reset. */
-	assert_no_complaint_but(vm, "-e 'reset to clear Tx work after link loss' -e 'Reset adapter'");
+	assert_no_complaint(vm);
 }
 
 static void everything_ends_without_a_violation(void **state)
