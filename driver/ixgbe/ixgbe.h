@@ -52,6 +52,16 @@ struct ixgbe_context {
 	uint32_t vlan_maclen_iplen, tucmd, mss_l4len_idx;
 };
 
+/* The two that the NIC holds for a queue, so that a flow's super-frames and its acknowledgements do not compete. */
+enum { IXGBE_CONTEXT_CHECKSUM, IXGBE_CONTEXT_SEGMENT, IXGBE_CONTEXTS };
+
+/* Frames without a VLAN tag for whose checksum the context that the NIC holds is the right one; end has no other's. */
+struct ixgbe_tx_checksum {
+	uint16_t ethertype;     /* network order */
+	uint16_t start, offset; /* as pkt_buf's csum_start and csum_offset */
+	uint16_t end; /* of the checksum field: no such frame is shorter. UINT16_MAX: there are none */
+};
+
 /* Descriptors on whose last one the NIC reports, and who owns their buffers. */
 struct ixgbe_tx_run {
 	struct mempool *pool; /* one pool all of them; or NULL */
@@ -69,8 +79,9 @@ struct ixgbe_tx_queue {
 	uint32_t reclaims;  /* attempts at reclaiming with something pending */
 	uint32_t completed; /* descriptors reclaimed */
 	uint32_t pending;   /* a copy of next - clean for the control thread */
+	struct ixgbe_tx_checksum checksum; /* of contexts[IXGBE_CONTEXT_CHECKSUM] */
 	struct pci_doorbell tail __attribute__((aligned(64)));
-	struct ixgbe_context context; /* the one that the NIC holds for this queue */
+	struct ixgbe_context contexts[IXGBE_CONTEXTS]; /* those that the NIC holds for this queue */
 	struct ixy_queue_stats stats;
 	/* Hang detection (stats.c), the control thread's own. */
 	uint32_t seen_reclaims, seen_completed;
@@ -184,6 +195,9 @@ void ixgbe_tx_queue_empty(struct ixgbe_device *dev, uint16_t queue, enum ixy_dro
  */
 int ixgbe_tx_offload(
 	struct pkt_buf *frame, struct ixgbe_context *context, uint32_t *command, uint32_t *olinfo);
+unsigned ixgbe_context_slot(const struct ixgbe_context *context); /* IXGBE_CONTEXT_* */
+struct ixgbe_tx_checksum ixgbe_tx_checksum(
+	const struct ixgbe_context *context); /* of IXGBE_CONTEXT_CHECKSUM */
 
 /* --- link.c -------------------------------------------------------------------------------------- */
 

@@ -3,7 +3,8 @@
  * 7.2.4, 7.2.5).
  *
  * A context says where the headers lie and how to cut. It stays in the queue until another one replaces it,
- * and each data descriptor that uses offloads refers to it; so the frames of one flow need only one.
+ * and each data descriptor that uses offloads refers to it; so the frames of one flow need only one. A queue has
+ * room for two: we use one for frames that are cut, the other for those that only want a checksum.
  *
  * The pseudo-header sum in the L4 checksum field is the sender's work. To segment, TCP or UDP, the NIC wants it without the
  * length, which differs from segment to segment; and it fills in the IP and UDP lengths and the IPv4 header
@@ -16,6 +17,7 @@
 #include "driver/checksum.h"
 #include "driver/ixgbe/ixgbe.h"
 
+#define ETH_HEADER      14u
 #define ETHERTYPE_IPV4  0x0800
 #define ETHERTYPE_IPV6  0x86DD
 #define ETHERTYPE_VLAN  0x8100
@@ -52,9 +54,10 @@ int ixgbe_tx_offload(
 {
 	uint8_t *p = frame->data;
 	bool segment = frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO);
-	uint32_t maclen = 14, iplen, l4len = 0, ethertype, l4t;
+	uint32_t slot = segment ? IXGBE_CONTEXT_SEGMENT : IXGBE_CONTEXT_CHECKSUM;
+	uint32_t maclen = ETH_HEADER, iplen, l4len = 0, ethertype, l4t;
 
-	if (frame->size < 14 + 20)
+	if (frame->size < ETH_HEADER + 20)
 		return -EINVAL;
 	ethertype = load16(p + 12);
 	while ((ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_QINQ) &&
@@ -76,10 +79,14 @@ int ixgbe_tx_offload(
 	else
 		return -EINVAL;
 
-	*olinfo = TXD_OL_CC | TXD_OL_POPTS_TXSM;
+	*olinfo = TXD_OL_CC | TXD_OL_POPTS_TXSM | slot << TXD_OL_IDX_SHIFT;
 	if (segment) {
 		uint32_t payload;
 
+		/* The NIC rewrites the IP header by what the context says of it. */
+		if (ethertype == ETHERTYPE_IPV4 ? p[maclen] != (4 << 4 | iplen / 4) || iplen % 4
+						: p[maclen] >> 4 != 6)
+			return -EINVAL;
 		/* All headers in the first buffer, something behind them, sizes that the fields can hold. */
 		if (frame->flags & PKT_TX_USO) {
 			if (l4t != TXC_L4T_UDP)
@@ -115,7 +122,31 @@ int ixgbe_tx_offload(
 	context->vlan_maclen_iplen = maclen << TXC_MACLEN_SHIFT | iplen;
 	context->tucmd = TXD_CMD_DEXT | TXD_DTYP_CONTEXT | l4t << TXC_TUCMD_L4T_SHIFT |
 			 (ethertype == ETHERTYPE_IPV4 ? TXC_TUCMD_IPV4 : 0);
-	context->mss_l4len_idx =
-		segment ? (uint32_t)frame->gso_size << TXC_MSS_SHIFT | l4len << TXC_L4LEN_SHIFT : 0;
+	context->mss_l4len_idx = slot << TXC_IDX_SHIFT;
+	if (segment)
+		context->mss_l4len_idx |=
+			(uint32_t)frame->gso_size << TXC_MSS_SHIFT | l4len << TXC_L4LEN_SHIFT;
 	return 0;
+}
+
+unsigned ixgbe_context_slot(const struct ixgbe_context *context)
+{
+	return context->mss_l4len_idx >> TXC_IDX_SHIFT & 1;
+}
+
+struct ixgbe_tx_checksum ixgbe_tx_checksum(const struct ixgbe_context *context)
+{
+	uint32_t maclen = context->vlan_maclen_iplen >> TXC_MACLEN_SHIFT;
+	uint32_t start = maclen + (context->vlan_maclen_iplen & ((1u << TXC_MACLEN_SHIFT) - 1));
+	bool tcp = context->tucmd >> TXC_TUCMD_L4T_SHIFT & TXC_L4T_TCP;
+	uint32_t offset = tcp ? TCP_CSUM_OFFSET : UDP_CSUM_OFFSET;
+
+	if (maclen != ETH_HEADER)
+		return (struct ixgbe_tx_checksum){.end = UINT16_MAX};
+	return (struct ixgbe_tx_checksum){
+		.ethertype = htobe16(context->tucmd & TXC_TUCMD_IPV4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6),
+		.start = (uint16_t)start,
+		.offset = (uint16_t)offset,
+		.end = (uint16_t)(start + offset + 2),
+	};
 }

@@ -16,6 +16,10 @@
  *
  * What a plain frame of a batch of 32 costs, in instructions (`make bench-cost`): 6 to see that it is plain, 12 for
  * its descriptor, 6 for pool, bytes and loop; 4 to reclaim it, and 4 are its part of what a batch costs as a whole.
+ *
+ * With offloads, a frame needs a context in the NIC, of which there are two a queue (offload.c). TCP's acknowledgements
+ * and short segments come by the thousand with one and the same: for these, too, one look tells that no more than a
+ * descriptor is needed (tx_same_checksum()).
  */
 #include <endian.h>
 #include <errno.h>
@@ -34,6 +38,7 @@
  */
 #define ETH_MIN_FRAME        60u
 #define ETH_HEADER           14u
+#define ETHERTYPE_OFFSET     12u
 #define IXGBE_TX_SEGMENT_MAX (16u << 10)
 #define VLAN_TAG             4u
 
@@ -49,7 +54,7 @@ static inline void tx_free(struct pkt_buf *bufs[], uint32_t count, struct mempoo
 }
 
 /* Take back what has left: run by run, as far as DD is set. */
-static inline void tx_reclaim(struct ixgbe_tx_queue *q)
+static inline __attribute__((always_inline)) void tx_reclaim(struct ixgbe_tx_queue *q)
 {
 	const uint32_t mask = q->mask, next = q->next;
 	uint32_t clean = q->clean;
@@ -98,7 +103,8 @@ static void tx_plan_offload(const struct ixgbe_tx_queue *q, struct pkt_buf *fram
 	if (ixgbe_tx_offload(frame, &plan->context, &plan->command, &plan->olinfo) < 0)
 		plan->drop = IXY_DROP_TX_BAD_OFFLOAD;
 	else
-		plan->new_context = memcmp(&plan->context, &q->context, sizeof(q->context)) != 0;
+		plan->new_context = memcmp(&plan->context, &q->contexts[ixgbe_context_slot(&plan->context)],
+					    sizeof(plan->context)) != 0;
 }
 
 /* A descriptor holds 1 byte to 16 KiB (7.2.3.2.4), and a chain must be what its first segment says it is. */
@@ -160,7 +166,9 @@ static void tx_write_context(struct ixgbe_tx_queue *q, const struct ixgbe_contex
 	desc->context.fcoef_ipsec = 0;
 	desc->context.tucmd = htole32(context->tucmd);
 	desc->context.mss_l4len_idx = htole32(context->mss_l4len_idx);
-	q->context = *context;
+	q->contexts[ixgbe_context_slot(context)] = *context;
+	if (ixgbe_context_slot(context) == IXGBE_CONTEXT_CHECKSUM)
+		q->checksum = ixgbe_tx_checksum(context);
 }
 
 /* DD, in the word of olinfo, is clear. */
@@ -238,6 +246,12 @@ static bool tx_frame(
 #define TX_PLAIN       (TXD_DTYP_DATA | TXD_CMD_DEXT | TXD_CMD_IFCS | TXD_CMD_EOP)
 #define TX_LINE        4u /* descriptors in a cache line */
 
+/* How many lengths are plain, from ETH_MIN_FRAME to longest. */
+static inline uint64_t tx_plain_lengths(uint32_t longest)
+{
+	return longest < ETH_MIN_FRAME ? 0 : longest + 1 - ETH_MIN_FRAME;
+}
+
 static inline bool tx_is_plain(const struct pkt_buf *frame, uint64_t plain_lengths)
 {
 	uint64_t word = pkt_buf_word(frame) & TX_WORD;
@@ -246,16 +260,40 @@ static inline bool tx_is_plain(const struct pkt_buf *frame, uint64_t plain_lengt
 }
 
 /*
- * Write the descriptor of a plain frame. The length stands twice in its upper half: of the buffer, and of the frame
- * (PAYLEN). Returns the length. *odd gets bits if the frame is not of pool, or if something is chained to it.
+ * As plain, but for the L4 checksum that it wants, and the context for that is the one that the NIC holds: its headers
+ * lie as in the frame that the context was made for, and that one was checked (ixgbe_tx_offload()).
+ */
+#define TX_SAME_CHECKSUM (1ull << 48 | (uint64_t)PKT_TX_L4_CSUM << 32)
+#define TX_CHECKSUM                                                                                        \
+	(TX_PLAIN | (uint64_t)(TXD_OL_CC | TXD_OL_POPTS_TXSM | IXGBE_CONTEXT_CHECKSUM << TXD_OL_IDX_SHIFT) \
+			    << 32)
+
+static inline bool tx_same_checksum(
+	const struct ixgbe_tx_queue *q, const struct pkt_buf *frame, uint32_t longest)
+{
+	const struct ixgbe_tx_checksum *held = &q->checksum;
+	uint64_t size = (pkt_buf_word(frame) & TX_WORD) - TX_SAME_CHECKSUM;
+	uint16_t ethertype;
+
+	if (size < held->end || size > longest || size != frame->frame_size || frame->next ||
+		frame->csum_start != held->start || frame->csum_offset != held->offset)
+		return false;
+	memcpy(&ethertype, frame->data + ETHERTYPE_OFFSET, sizeof(ethertype));
+	return ethertype == held->ethertype;
+}
+
+/*
+ * Write the descriptor of a frame in one buffer; kind is TX_PLAIN or TX_CHECKSUM. The length stands twice in its upper
+ * half: of the buffer, and of the frame (PAYLEN). Returns the length. *odd gets bits if the frame is not of pool, or
+ * if something is chained to it.
  */
 static inline uint32_t tx_put(volatile union ixgbe_tx_desc *desc, struct pkt_buf **sent,
-	struct pkt_buf *frame, const struct mempool *pool, uintptr_t *odd)
+	struct pkt_buf *frame, uint64_t kind, const struct mempool *pool, uintptr_t *odd)
 {
 	uint32_t size = frame->size;
 
 	desc->read.addr = htole64(pkt_buf_data_iova(frame));
-	desc->half[1] = htole64(((uint64_t)size << (TXD_OL_PAYLEN_SHIFT + 32)) + size + TX_PLAIN);
+	desc->half[1] = htole64(((uint64_t)size << (TXD_OL_PAYLEN_SHIFT + 32)) + size + kind);
 	*sent = frame;
 	*odd |= ((uintptr_t)frame->pool ^ (uintptr_t)pool) | (uintptr_t)frame->next;
 	return size;
@@ -293,19 +331,19 @@ static inline uint32_t tx_plain(volatile union ixgbe_tx_desc *desc, struct pkt_b
 	size_t n;
 
 	for (n = 0; n != lines; n += TX_LINE) {
-		uint64_t sum = 0;
-
 #pragma GCC unroll 4
 		for (unsigned i = 0; i < TX_LINE; i++) {
 			if (!tx_is_plain(bufs[n + i], plain_lengths))
-				goto one_by_one; /* through this line again */
-			sum += tx_put(&desc[n + i], &sent[n + i], bufs[n + i], pool, &odd);
+				goto counted;
+			bytes += tx_put(&desc[n + i], &sent[n + i], bufs[n + i], TX_PLAIN, pool, &odd);
 		}
-		bytes += sum;
 	}
-one_by_one:
 	for (; n != count && tx_is_plain(bufs[n], plain_lengths); n++)
-		bytes += tx_put(&desc[n], &sent[n], bufs[n], pool, &odd);
+		bytes += tx_put(&desc[n], &sent[n], bufs[n], TX_PLAIN, pool, &odd);
+counted:
+	/* If a line was left in its middle, those before are queued, too. */
+	while (n != count && tx_is_plain(bufs[n], plain_lengths))
+		n++;
 	run->bytes += bytes;
 	if (unlikely(odd))
 		n = tx_odd(bufs, n, run);
@@ -313,20 +351,49 @@ one_by_one:
 	return (uint32_t)n;
 }
 
+/* The same for frames that tx_same_checksum() knows, and whatever its descriptor: it may wrap. */
+static inline uint32_t tx_checksums(struct ixgbe_tx_queue *q, struct pkt_buf *const bufs[], uint32_t count,
+	uint32_t longest, struct tx_run *run)
+{
+	uint32_t next = q->next, room = (q->clean - next - 1) & q->mask, n;
+	uint64_t bytes = 0;
+	uintptr_t odd = 0;
+
+	count = count < room ? count : room;
+	for (n = 0; n != count && tx_same_checksum(q, bufs[n], longest); n++) {
+		bytes += tx_put(&q->descs[next], &q->bufs[next], bufs[n], TX_CHECKSUM, run->pool, &odd);
+		next = (next + 1) & q->mask;
+	}
+	if (odd) /* of several pools; nothing is chained to one of these */
+		run->pool = NULL;
+	q->next = next;
+	run->frames += n;
+	run->bytes += bytes;
+	return n;
+}
+
 /*
  * The same for frames of any kind: at least one, if there is room, and on until a plain one comes or the run is
  * long enough.
  */
-static __attribute__((noinline, cold)) uint32_t tx_any(struct ixgbe_device *dev, struct ixgbe_tx_queue *q,
-	struct pkt_buf *const bufs[], uint32_t count, uint64_t plain_lengths, struct tx_run *run)
+static __attribute__((noinline)) uint32_t tx_any(struct ixgbe_device *dev, struct ixgbe_tx_queue *q,
+	struct pkt_buf *const bufs[], uint32_t count, uint32_t longest, struct tx_run *run)
 {
-	uint32_t first = q->next;
+	const uint64_t plain_lengths = tx_plain_lengths(longest);
+	const uint32_t first = q->next;
 	uint32_t n = 0;
 
 	do {
-		if (!tx_frame(dev, q, bufs[n], run))
+		uint32_t ahead = IXGBE_TX_RS_EVERY - ((q->next - first) & q->mask), taken = 0;
+
+		if (bufs[n]->flags & PKT_TX_L4_CSUM)
+			taken = tx_checksums(
+				q, bufs + n, ahead < count - n ? ahead : count - n, longest, run);
+		if (!taken)
+			taken = tx_frame(dev, q, bufs[n], run);
+		if (!taken)
 			break;
-		n++;
+		n += taken;
 	} while (n < count && ((q->next - first) & q->mask) < IXGBE_TX_RS_EVERY &&
 		 !(tx_is_plain(bufs[n], plain_lengths) && !bufs[n]->next));
 	return n;
@@ -339,13 +406,14 @@ uint32_t ixgbe_tx_batch(struct ixy_device *ixy, uint16_t queue, struct pkt_buf *
 	const uint32_t mask = q->mask, start = q->next;
 	struct tx_run run = {0};
 	uint32_t next = start;
-	uint64_t plain_lengths = 0; /* how many there are, from ETH_MIN_FRAME on */
+	uint32_t longest = 0; /* that has no need of tx_frame() */
+	uint64_t plain_lengths;
 	uint32_t n = 0;
 
-	/* With the link down no length is plain, and every frame is dropped by its name. */
+	/* With the link down there is none, and every frame is dropped by its name. */
 	if (likely(__atomic_load_n(&dev->ixy.link.up, __ATOMIC_RELAXED)))
-		plain_lengths = __atomic_load_n(&dev->ixy.mtu, __ATOMIC_RELAXED) + ETH_HEADER + VLAN_TAG + 1 -
-				ETH_MIN_FRAME;
+		longest = __atomic_load_n(&dev->ixy.mtu, __ATOMIC_RELAXED) + ETH_HEADER + VLAN_TAG;
+	plain_lengths = tx_plain_lengths(longest);
 	tx_reclaim(q);
 	while (n < limit) {
 		uint32_t room = (q->clean - next - 1) & mask, end = mask + 1 - next;
@@ -363,7 +431,7 @@ uint32_t ixgbe_tx_batch(struct ixy_device *ixy, uint16_t queue, struct pkt_buf *
 			next = (next + taken) & mask;
 		} else {
 			q->next = next;
-			taken = tx_any(dev, q, bufs + n, limit - n, plain_lengths, &run);
+			taken = tx_any(dev, q, bufs + n, limit - n, longest, &run);
 			if (!taken)
 				break;
 			if (q->next != next)
@@ -455,7 +523,8 @@ int ixgbe_tx_queue_start(struct ixgbe_device *dev, uint16_t queue)
 
 	memset((void *)q->descs, 0, (q->mask + 1) * sizeof(*q->descs));
 	q->next = q->clean = 0;
-	memset(&q->context, 0, sizeof(q->context)); /* a reset forgets it; no valid context is all zero */
+	memset(q->contexts, 0, sizeof(q->contexts)); /* a reset forgets them; no valid context is all zero */
+	q->checksum = (struct ixgbe_tx_checksum){.end = UINT16_MAX};
 
 	reg_write(dev, TDBAL(queue), (uint32_t)base);
 	reg_write(dev, TDBAH(queue), (uint32_t)(base >> 32));
