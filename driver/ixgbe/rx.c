@@ -197,7 +197,8 @@ static inline uint64_t rx_high(volatile union ixgbe_rx_desc *desc)
  * and mask field by field, the shuffle moves in one go.
  *
  * An aligned load of 16 bytes is one access on all processors with AVX. An older one might split it, and catch the
- * lower half as it was before the write-back: then the RSS hash is another one, no more.
+ * lower half as it was before the write-back: a buffer's address, whose low bits are zero, so that the frame seems to
+ * have no RSS hash, no more.
  */
 static inline bool rx_line(volatile union ixgbe_rx_desc *line, struct pkt_buf *const posted[],
 	struct pkt_buf *bufs[], __m128i *sizes)
