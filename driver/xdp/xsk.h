@@ -568,6 +568,31 @@ int xsk_transmit_and_wake(struct xsk_socket *socket, const struct xdp_desc descs
 uint32_t xsk_complete(struct xsk_queues *queues, uint64_t addrs[], uint32_t max);
 uint32_t xsk_complete_one(struct xsk_queues *queues, uint64_t *addr);
 
+/* --- busy polling --------------------------------------------------------------------------------------- */
+
+/*
+ * With xsk_socket_config.busy_poll_us the calls xsk_wake_rx() and xsk_wake_tx() run the driver's receive loop on the
+ * caller's CPU. Interrupts do that too, on whichever CPU they come, until they are told to stand back: a queue that
+ * is polled gets no interrupt while polls find frames, and after that for so many polls or so long.
+ */
+struct xsk_deferral {
+	uint32_t rounds; /* polls in a row that find nothing before interrupts are on again; 0: at once */
+	uint32_t
+		timeout_ns; /* without a poll for so long, the kernel polls by itself; 0: interrupts as ever */
+};
+
+/* What the kernel's documentation of busy polling suggests. */
+#define XSK_DEFERRAL_BUSY_POLL ((struct xsk_deferral){.rounds = 2, .timeout_ns = 200000})
+
+/*
+ * Set it for all queues of an interface. The numbers belong to the interface and stay when the process ends: so
+ * *before (or NULL) gets what they were, to be set again by the same call. Left behind, they do no harm but that
+ * a frame on an idle queue may wait for the timeout. Returns 0; -ENODEV; -ENOENT where /sys is not this network
+ * namespace's; -EACCES or -EPERM for who may not (root's files, and CAP_NET_ADMIN), with a reason.
+ */
+int xsk_defer_interrupts(
+	const char *ifname, const struct xsk_deferral *deferral, struct xsk_deferral *before);
+
 /* --- waiting, and how full the rings are ---------------------------------------------------------------- */
 
 /*

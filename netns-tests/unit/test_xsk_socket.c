@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -507,6 +508,55 @@ static void busy_polling_and_a_larger_budget_are_set_where_asked_for(void **stat
 	end_close(&a);
 }
 
+static int in_child(int (*work)(void *), void *arg)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		_exit(work(arg));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+/* A deferral as the files have it, in a child whose /sys is that of our namespace. */
+static int defer_and_undo(void *unused)
+{
+	struct xsk_deferral first, second, third;
+
+	(void)unused;
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		mount("sysfs", "/sys", "sysfs", 0, NULL) < 0)
+		return 1;
+	if (xsk_defer_interrupts("va", &XSK_DEFERRAL_BUSY_POLL, &first) != 0)
+		return 2;
+	if (!shell("grep -qx 2 /sys/class/net/va/napi_defer_hard_irqs") ||
+		!shell("grep -qx 200000 /sys/class/net/va/gro_flush_timeout"))
+		return 3;
+	if (xsk_defer_interrupts("va", &first, &second) != 0 || second.rounds != 2 ||
+		second.timeout_ns != 200000)
+		return 4;
+	if (xsk_defer_interrupts("va", &first, &third) != 0 || third.rounds != first.rounds ||
+		third.timeout_ns != first.timeout_ns)
+		return 5;
+	return xsk_defer_interrupts("../va", &first, NULL) == -ENODEV ? 0 : 6;
+}
+
+static int defer_without_privilege(void *unused)
+{
+	(void)unused;
+	return -xsk_defer_interrupts("va", &XSK_DEFERRAL_BUSY_POLL, NULL);
+}
+
+static void interrupts_are_deferred_and_set_back(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(defer_and_undo, NULL), 0);
+	assert_int_equal(as_nobody(defer_without_privilege, NULL), ENOENT); /* another namespace's /sys */
+	assert_int_equal(xsk_defer_interrupts("nosuch", &XSK_DEFERRAL_BUSY_POLL, NULL), -ENODEV);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, veth_setup, veth_teardown)
 
 int main(void)
@@ -532,6 +582,7 @@ int main(void)
 		TEST(a_frame_is_sent_back_from_where_it_was_received),
 		TEST(frames_are_received_in_generic_mode_too),
 		TEST(busy_polling_and_a_larger_budget_are_set_where_asked_for),
+		TEST(interrupts_are_deferred_and_set_back),
 	};
 	if (!own_netns()) {
 		puts("AF_XDP sockets: skipped: network namespaces need root");
