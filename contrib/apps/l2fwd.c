@@ -15,9 +15,14 @@
 #include <string.h>
 
 #include "contrib/apps/app.h"
+#include "driver/ixy.h"
 #include "driver/xdp/xsk.h"
 
-#define RING      2048
+/*
+ * Frames, for both interfaces together: enough for some milliseconds in which others have our CPU, and just what
+ * RLIMIT_MEMLOCK allows as a rule (8 MiB). No ring can overflow that holds them all.
+ */
+#define FRAMES    4096
 #define MAX_BATCH 256
 
 static uint64_t batch = 64, queue, busy_poll;
@@ -48,32 +53,44 @@ static const struct app app = {
 struct port {
 	struct xsk_socket *socket;
 	struct xsk_program *program;
+	struct xsk_deferral interrupts; /* as they were before */
+	bool deferred;
 	struct app_rate rate; /* of what came in here and went out there */
 	char name[64];
-	bool inside; /* a frame of several buffers, of which only the first has addresses */
+	uint32_t under_way; /* handed to the kernel to send there and not yet back */
+	bool inside;        /* a frame of several buffers, of which only the first has addresses */
 };
 
 /* The mode's two halves: the socket's is the option itself, this is the program's. */
 static const enum xsk_attach attach[] = {
 	XSK_ATTACH_AUTO, XSK_ATTACH_NATIVE, XSK_ATTACH_NATIVE, XSK_ATTACH_GENERIC};
 
-static void open_port(struct port *port, struct xsk_umem *umem, const char *ifname, const char *to)
+/* With `share` of the frames in its fill ring. */
+static void open_port(
+	struct port *port, struct xsk_umem *umem, const char *ifname, const char *to, uint32_t share)
 {
 	struct xsk_socket_config config = {
 		.ifname = ifname,
 		.queue_id = (uint32_t)queue,
-		.rx_size = RING,
-		.tx_size = RING,
+		.rx_size = FRAMES,
+		.tx_size = FRAMES,
+		.fill_size = FRAMES,
+		.completion_size = FRAMES,
 		.mode = (enum xsk_mode)mode,
 		.flags = jumbo ? XSK_MULTI_BUFFER : 0,
 		.busy_poll_us = (uint32_t)(busy_poll / 1000),
-		.tx_budget = RING,
+		.busy_poll_budget = (uint32_t)batch,
+		.tx_budget = MAX_BATCH,
 	};
-	uint64_t frames[RING];
+	uint64_t frames[FRAMES];
 
 	app_check(xsk_socket_open(umem, &config, &port->socket));
-	app_check(
-		xsk_fill(xsk_socket_queues(port->socket), frames, xsk_frame_alloc_batch(umem, frames, RING)));
+	if (busy_poll && xsk_defer_interrupts(ifname, &XSK_DEFERRAL_BUSY_POLL, &port->interrupts) < 0)
+		fprintf(stderr, "l2fwd: interrupts stay as they are: %s\n", ixy_last_error());
+	else
+		port->deferred = busy_poll;
+	app_check(xsk_fill(
+		xsk_socket_queues(port->socket), frames, xsk_frame_alloc_batch(umem, frames, share)));
 	app_check(xsk_program_load(&(struct xsk_program_config){.frags = jumbo}, &port->program));
 	app_check(xsk_program_register(port->program, (uint32_t)queue, xsk_socket_fd(port->socket)));
 	app_check(xsk_program_attach(port->program, ifname, attach[mode]));
@@ -93,6 +110,8 @@ static void close_port(struct port *port, const char *ifname)
 		(unsigned long long)lost.rx_dropped);
 	xsk_program_free(port->program);
 	xsk_socket_close(port->socket);
+	if (port->deferred)
+		xsk_defer_interrupts(ifname, &port->interrupts, NULL);
 }
 
 static void swap_macs(uint8_t *frame)
@@ -109,8 +128,8 @@ static bool forward(struct port *in, struct port *out)
 {
 	struct xsk_umem *umem = xsk_socket_umem(in->socket);
 	struct xdp_desc descs[MAX_BATCH];
-	uint64_t done[MAX_BATCH], bytes = 0, frames = 0;
-	uint32_t n, room = xsk_num_free_tx_slots(out->socket);
+	uint64_t done[MAX_BATCH], bytes = 0, frames = 0, lost = 0;
+	uint32_t n, back, room = xsk_num_free_tx_slots(out->socket);
 
 	n = xsk_receive(in->socket, descs, room < batch ? room : (uint32_t)batch);
 	for (uint32_t i = 0; i < n; i++) {
@@ -125,18 +144,22 @@ static bool forward(struct port *in, struct port *out)
 	if (n) {
 		app_check(xsk_transmit(out->socket, descs, n));
 		app_count(&in->rate, frames, bytes);
+		out->under_way += n;
+	}
+	if (!out->under_way) {
+		/* Nothing to send: a busy poll has to be asked for. Sending is one already. */
+		if (busy_poll)
+			xsk_wake_rx(in->socket);
+		return false;
 	}
 	/* Also when nothing came: the kernel may have left some the last time. */
-	if (xsk_num_transmitted(xsk_socket_queues(out->socket))) {
-		uint64_t lost = 0;
-
-		xsk_flush_tx(out->socket, &lost);
-		app_drop(&in->rate, lost);
-		n += room = xsk_complete(xsk_socket_queues(out->socket), done, MAX_BATCH);
-		if (room)
-			app_check(xsk_fill_and_wake(in->socket, done, room));
-	}
-	return n;
+	xsk_flush_tx(out->socket, &lost);
+	app_drop(&in->rate, lost);
+	back = xsk_complete(xsk_socket_queues(out->socket), done, MAX_BATCH);
+	out->under_way -= back;
+	if (back)
+		app_check(xsk_fill_and_wake(in->socket, done, back));
+	return n || back;
 }
 
 int main(int argc, char **argv)
@@ -148,9 +171,9 @@ int main(int argc, char **argv)
 	struct pollfd fds[2] = {0};
 	struct xsk_umem *umem;
 
-	app_check(xsk_umem_create(&(struct xsk_umem_config){.frames = 2 * RING}, &umem));
+	app_check(xsk_umem_create(&(struct xsk_umem_config){.frames = FRAMES}, &umem));
 	for (int i = 0; i < ports; i++) {
-		open_port(&port[i], umem, ifnames[i], ifnames[ports - 1 - i]);
+		open_port(&port[i], umem, ifnames[i], ifnames[ports - 1 - i], FRAMES / (uint32_t)ports);
 		fds[i] = (struct pollfd){.fd = xsk_socket_fd(port[i].socket), .events = POLLIN};
 	}
 

@@ -12,9 +12,10 @@
 #include <strings.h>
 
 #include "contrib/apps/app.h"
+#include "driver/ixy.h"
 #include "driver/xdp/xsk.h"
 
-#define RING      2048
+#define RING      4096 /* and as many frames: some milliseconds in which others have our CPU */
 #define MAX_BATCH 256
 
 static uint64_t batch = 64, size = 60, queue, busy_poll;
@@ -53,6 +54,7 @@ static struct xsk_socket *open_socket(struct xsk_umem *umem, const char *ifname,
 		.mode = (enum xsk_mode)mode,
 		.flags = flags,
 		.busy_poll_us = (uint32_t)(busy_poll / 1000),
+		.busy_poll_budget = (uint32_t)batch,
 		.tx_budget = RING,
 	};
 	struct xsk_socket *socket;
@@ -69,15 +71,22 @@ static void rxdrop(struct xsk_umem *umem, const char *ifname)
 	struct xsk_queues *queues = xsk_socket_queues(socket);
 	struct xdp_desc descs[MAX_BATCH];
 	struct xsk_program *program;
+	struct xsk_deferral before;
 	uint64_t frames[RING];
+	bool deferred = false;
 
 	app_check(xsk_fill(queues, frames, xsk_frame_alloc_batch(umem, frames, RING)));
 	app_check(xsk_program_load(NULL, &program));
+	if (busy_poll && xsk_defer_interrupts(ifname, &XSK_DEFERRAL_BUSY_POLL, &before) < 0)
+		fprintf(stderr, "xdpbench: interrupts stay as they are: %s\n", ixy_last_error());
+	else
+		deferred = busy_poll;
 	app_check(xsk_program_register(program, (uint32_t)queue, xsk_socket_fd(socket)));
 	app_check(xsk_program_attach(program, ifname, attach[mode]));
 	printf("%s: %s program, %s\n", ifname, xsk_attach_name(xsk_program_mode(program)),
 		xsk_socket_zero_copy(socket) ? "zero copy" : "copy");
 
+	app_rates(rates);
 	while (app_running()) {
 		uint32_t n = xsk_receive(socket, descs, (uint32_t)batch);
 		uint64_t bytes = 0;
@@ -88,13 +97,15 @@ static void rxdrop(struct xsk_umem *umem, const char *ifname)
 			app_check(xsk_fill_descs(queues, descs, n));
 			app_count(&measured, n, bytes);
 		}
-		if (xsk_fill_needs_wakeup(queues) || busy_poll)
+		if (xsk_fill_needs_wakeup(queues) || (busy_poll && n < batch))
 			xsk_wake_rx(socket);
 		else if (!n && !spin)
 			xsk_socket_poll(socket, POLLIN, 1000);
 	}
 	xsk_program_free(program);
 	xsk_socket_close(socket);
+	if (deferred)
+		xsk_defer_interrupts(ifname, &before, NULL);
 }
 
 static void txonly(struct xsk_umem *umem, const char *ifname)
@@ -116,6 +127,7 @@ static void txonly(struct xsk_umem *umem, const char *ifname)
 	}
 	printf("%s: %s\n", ifname, xsk_socket_zero_copy(socket) ? "zero copy" : "copy");
 
+	app_rates(rates);
 	while (app_running()) {
 		uint32_t n = xsk_frame_alloc_batch(umem, frames, (uint32_t)batch);
 		uint64_t lost = 0;
@@ -147,9 +159,10 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
 		if (strcmp(arguments[0], modes[i].name))
 			continue;
-		app_check(xsk_umem_create(&(struct xsk_umem_config){.frames = RING}, &umem));
+		app_check(xsk_umem_create(
+			&(struct xsk_umem_config){.frames = RING, .fill_size = RING, .completion_size = RING},
+			&umem));
 		measured.name = modes[i].name;
-		app_rates(rates);
 		modes[i].run(umem, arguments[1]);
 		app_end();
 		return app_check(xsk_umem_free(umem));
