@@ -174,13 +174,20 @@ static bool as_expected(const struct rig *rig, struct watch *w, const struct exp
 	       !!w->out.partial == e->partial_out && !!w->in.tcp_super == e->in && !!w->in.udp_super == e->in;
 }
 
+static bool is_forbidden(const struct watch *w, const struct expected *e)
+{
+	return (w->out.tcp_super && !e->tcp_out) || (w->out.udp_super && !e->udp_out) ||
+	       (w->out.partial && !e->partial_out) || (w->in.tcp_super + w->in.udp_super && !e->in);
+}
+
 /* Never a super-frame where none may be, and once all that may be. */
 static void assert_expected(
 	const struct rig *rig, struct watch *w, const struct expected *e, const char *what)
 {
-	if (!wait_for(30, as_expected(rig, w, e) || (w->in.tcp_super + w->in.udp_super && !e->in) ||
-				  (w->out.tcp_super && !e->tcp_out) || (w->out.udp_super && !e->udp_out)) ||
-		!as_expected(rig, w, e))
+	bool met = false;
+
+	wait_for(30, (met = as_expected(rig, w, e)) || is_forbidden(w, e));
+	if (!met)
 		fail_msg("%s: out %u TCP and %u UDP super-frames, %u partial checksums; in %u TCP, %u UDP",
 			what, w->out.tcp_super, w->out.udp_super, w->out.partial, w->in.tcp_super,
 			w->in.udp_super);
@@ -471,10 +478,8 @@ static unsigned receive_pieces(int fd, struct captured *got, const struct segmen
 		assert_memory_equal(got->data, want->frames[i], kind & QINQ ? 22 : 18);
 		assert_memory_equal(got->data + headers - (kind & UDP ? 8 : 20),
 			want->frames[i] + headers - (kind & UDP ? 8 : 20), kind & UDP ? 4 : 8);
-		if (got->size <= ETH_MAX) {
-			assert_wire_size(got->size, want->sizes[i]);
-			got->size = want->sizes[i];
-		}
+		if (want->sizes[i] < 60 && got->size == 60)
+			got->size = want->sizes[i]; /* without the wire's padding */
 		for (; at < got->size; i++) {
 			size_t n = want->sizes[i] - headers;
 
@@ -525,36 +530,42 @@ static void tagged_segments_are_coalesced_with_their_tag(void **state)
 
 /* --- on the wire ------------------------------------------------------------------------------------------- */
 
-#define CHECKED                                                                            \
-	"tshark -nr %s/wire.pcap -o ip.check_checksum:TRUE -o tcp.check_checksum:TRUE -o " \
-	"udp.check_checksum:TRUE "                                                         \
-	"-Y '%s' 2>/dev/null | wc -l"
+/* Frames of the capture for which a display filter holds, a line each. */
+#define CHECKED                                                                         \
+	"tshark -nr %s/wire.pcap -o ip.check_checksum:TRUE -o tcp.check_checksum:TRUE " \
+	"-o udp.check_checksum:TRUE -Y '%s' 2>/dev/null"
+#define GOOD "tcp.checksum.status==1 || udp.checksum.status==1"
+/* Linux writes a TCP sum of 0 as 0xFFFF. That is the same number, but no friend of tshark's. */
+#define BAD                                                   \
+	"ip.checksum.status==0 || udp.checksum.status==0 || " \
+	"(tcp.checksum.status==0 && !tcp.checksum.ffff)"
+
+/* Of pass_everything(): 4 MiB of TCP make 2900 segments, and the datagrams are 284 in each of 16 flows. */
+#define CAPTURED_LEAST (2900 + 16 * 284)
 
 /* The peer leaves nothing to its own interface, so what is seen there is what a wire carries. */
 static void a_capture_of_the_wire_has_no_wrong_checksum(void **state)
 {
 	struct rig *rig = *state;
 	struct process *tcpdump;
-	uint64_t good, bad;
+	const char *bad;
 
 	rig_start(rig, "");
 	command_ok(rig->peer, "ethtool -K p0 tx off sg off tso off gso off gro off");
 	tcpdump = process_start("tcpdump", rig->peer,
-		"exec tcpdump -ni p0 -B 65536 -s 2000 -w %s/wire.pcap tcp or udp", commands_folder());
+		"exec tcpdump -Uni p0 -B 65536 -s 2000 -w %s/wire.pcap tcp or udp", commands_folder());
 	assert_soon(10, strstr(process_stderr(tcpdump), "listening on") != NULL);
 	pass_everything(rig);
+	/* What tcpdump has not read when it is ended is not in the file. */
+	assert_soon(30, command_number(NULL, "tcpdump -nr %s/wire.pcap 2>/dev/null | wc -l",
+				commands_folder()) > CAPTURED_LEAST);
 	assert_int_equal(process_stop(tcpdump), 0);
 	if (!strstr(process_stderr(tcpdump), "\n0 packets dropped by kernel"))
 		fail_msg("the capture is not whole: %s", process_stderr(tcpdump));
-	bad = command_number(NULL, CHECKED, commands_folder(),
-		"ip.checksum.status==0 || tcp.checksum.status==0 || udp.checksum.status==0");
-	good = command_number(
-		NULL, CHECKED, commands_folder(), "tcp.checksum.status==1 || udp.checksum.status==1");
-	if (bad)
-		fail_msg("%llu frames with a wrong checksum, %llu without", (unsigned long long)bad,
-			(unsigned long long)good);
-	/* 4 MiB of TCP make 2900 segments, and the datagrams are 284 in each of 16 flows. */
-	assert_true(good > 2900 + 16 * 284);
+	assert_true(command_number(NULL, CHECKED " | wc -l", commands_folder(), GOOD) > CAPTURED_LEAST);
+	bad = command_ok(NULL, CHECKED, commands_folder(), BAD);
+	if (*bad)
+		fail_msg("wrong checksums:\n%s", bad);
 	rig_finish(rig);
 }
 
