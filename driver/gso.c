@@ -362,6 +362,39 @@ ssize_t gso_next_copy(struct gso *gso, uint8_t *segment)
 	return write_header(gso, segment, payload, sum);
 }
 
+int gso_whole(const struct gso *gso, struct virtio_net_hdr *vnet, uint8_t *header)
+{
+	size_t l4_size = gso->header_size - gso->l4 + gso->payload_left;
+	uint8_t protocol = gso->tcp ? IPPROTO_TCP : IPPROTO_UDP;
+	unsigned csum_offset = gso->tcp ? TCP_CSUM : UDP_CSUM;
+	uint8_t *ip = header + gso->l3, *l4 = header + gso->l4;
+	uint64_t pseudo;
+	uint16_t sum;
+	if (!gso->complete || gso->l4 - gso->l3 + l4_size > IP_PACKET_MAX)
+		return -EINVAL;
+	memcpy(header, gso->header, gso->header_size);
+	write_ip(gso, ip, l4_size);
+	if (!gso->tcp)
+		put16(l4 + 4, (uint32_t)l4_size);
+	pseudo = gso->ipv6 ? checksum_pseudo6(ip + 8, ip + 24, protocol, (uint32_t)l4_size)
+			   : checksum_pseudo4(ip + 12, ip + 16, protocol, (uint32_t)l4_size);
+	sum = checksum_fold(pseudo);
+	memcpy(l4 + csum_offset, &sum, sizeof sum);
+	*vnet = (struct virtio_net_hdr){
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+		.gso_type = !gso->tcp   ? VIRTIO_NET_HDR_GSO_UDP_L4
+			    : gso->ipv6 ? VIRTIO_NET_HDR_GSO_TCPV6
+					: VIRTIO_NET_HDR_GSO_TCPV4,
+		.hdr_len = (uint16_t)gso->header_size,
+		.gso_size = gso->mss,
+		.csum_start = gso->l4,
+		.csum_offset = (uint16_t)csum_offset,
+	};
+	if (gso->tcp && l4[13] & TCP_CWR) /* hardware may only cut it if it knows of this flag */
+		vnet->gso_type |= VIRTIO_NET_HDR_GSO_ECN;
+	return 0;
+}
+
 /* --- checksums alone ------------------------------------------------------------------------------------------- */
 
 static bool is_sctp(const struct virtio_net_hdr *vnet, const struct iovec *iov, size_t count)

@@ -70,6 +70,14 @@ ssize_t gso_next(struct gso *gso, uint8_t *header, struct iovec *pieces, unsigne
 ssize_t gso_next_copy(struct gso *gso, uint8_t *segment);
 
 /*
+ * For a sender who segments by himself (a packet socket): the header of the super-frame on which gso_begin() has
+ * just succeeded, gso->header_size bytes, and the request that goes with it. Lengths, the IPv4 checksum and the
+ * pseudo-header's sum are made to fit. 0; -EINVAL where that cannot be: longer than one IP packet, or UDP without a
+ * checksum.
+ */
+int gso_whole(const struct gso *gso, struct virtio_net_hdr *vnet, uint8_t *header);
+
+/*
  * Complete the checksum of a frame that is not a super-frame (vnet->flags with NEEDS_CSUM, gso_type NONE), in
  * place. The bytes of the checksum field and all behind vnet->csum_start must be in the frame. A UDP sum of 0
  * is written as 0xFFFF. SCTP gets its CRC32c. 0 or -EINVAL.

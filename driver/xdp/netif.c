@@ -33,6 +33,7 @@ struct link_info {
 	uint16_t type;         /* ARPHRD_ETHER ... */
 	uint32_t mtu, max_mtu; /* max_mtu 0: unknown */
 	struct ixy_mac mac;
+	bool has_qdisc;
 	struct netif_counters counters;
 };
 
@@ -63,6 +64,9 @@ static void parse_link(const struct nlmsghdr *header, struct link_info *info)
 		case IFLA_MAX_MTU: copy_attribute(&info->max_mtu, sizeof(info->max_mtu), a); break;
 		case IFLA_MASTER: copy_attribute(&info->master, sizeof(info->master), a); break;
 		case IFLA_ADDRESS: copy_attribute(&info->mac, sizeof(info->mac), a); break;
+		case IFLA_QDISC:
+			info->has_qdisc = strncmp(RTA_DATA(a), "noqueue", RTA_PAYLOAD(a)) != 0;
+			break;
 		case IFLA_STATS64:
 			copy_attribute(&stats, sizeof(stats), a);
 			info->counters = (struct netif_counters){
@@ -194,6 +198,7 @@ int netif_state(struct netif *netif, struct ixy_link *link)
 		return err;
 	memcpy(netif->name, info.name, sizeof(netif->name));
 	netif->mac = info.mac;
+	__atomic_store_n(&netif->has_qdisc, info.has_qdisc, __ATOMIC_RELAXED);
 #define COUNT(member) \
 	__atomic_store_n(&netif->counters.member, info.counters.member - netif->base.member, __ATOMIC_RELAXED)
 	COUNT(multicast);

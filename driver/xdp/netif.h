@@ -33,6 +33,7 @@ struct netif {
 	struct ixy_mac mac;                /* its own */
 	uint16_t mtu, max_mtu;             /* mtu: as set last */
 	uint16_t rx_channels, tx_channels; /* queues in use; 0: its driver does not tell */
+	bool has_qdisc;                    /* as of the last netif_state(); atomic */
 	/* The rest is private. */
 	int control, members, events;
 	bool was_up, promisc, allmulti;

@@ -185,6 +185,7 @@ static int queue_start(struct xdp_device *dev, uint16_t number)
 	q->rings = xsk_socket_queues(q->socket);
 	if (setsockopt(xsk_socket_fd(q->socket), SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) < 0)
 		setsockopt(xsk_socket_fd(q->socket), SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+	xdp_super_open(q);
 	q->fill_short = dev->rx_ring;
 	xdp_rx_refill(q);
 	err = xsk_program_register(dev->program, number, xsk_socket_fd(q->socket));
@@ -200,6 +201,7 @@ static void queue_stop(struct xdp_queue *q, enum ixy_drop rx_reason, enum ixy_dr
 	xdp_tx_reclaim(q);
 	waiting = xsk_num_received(q->socket);
 	xdp_kernel_statistics(q, &q->past);
+	xdp_super_close(q);
 	xsk_socket_close(q->socket);
 	q->socket = NULL;
 	q->rings = NULL;

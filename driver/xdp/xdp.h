@@ -3,7 +3,7 @@
  *
  *	xdp.c         life and link
  *	xdp_rx.c      receiving; and verify.c, the checksums of what was received
- *	xdp_tx.c      sending
+ *	xdp_tx.c      sending; and super_tx.c, super-frames past AF_XDP
  *	xdp_filter.c  addresses, MTU, up and down
  *	xdp_stats.c   counters
  *
@@ -46,6 +46,12 @@ enum xdp_place {
 
 struct xdp_device;
 
+/* The other way out, a packet socket for super-frames. */
+struct xdp_super_tx {
+	int fd;    /* -1: none */
+	bool busy; /* since xdp_super_pending() was false something has gone this way */
+};
+
 struct xdp_queue {
 	struct xdp_device *dev;
 	struct xsk_socket *socket; /* NULL while the device is stopped */
@@ -77,6 +83,7 @@ struct xdp_queue {
 	struct pkt_buf *super;
 	struct gso gso;
 	struct iovec super_iov[XDP_SUPER_IOV];
+	struct xdp_super_tx by_socket;
 	struct ixy_queue_stats tx_stats;
 
 	struct xdp_statistics past; /* the kernel's counters of sockets that have been closed */
@@ -108,6 +115,8 @@ struct xdp_device {
 	struct ixy_mac *unicast; /* the user's list, without the device's own address */
 	size_t unicast_count;
 	uint64_t resets, link_changes;
+	unsigned
+		super_refused; /* kinds of super-frames that the kernel does not segment here: 1 << gso_type */
 };
 
 static inline struct xdp_device *xdp_device(struct ixy_device *dev)
@@ -166,6 +175,23 @@ void xdp_tx_drop(struct ixy_device *dev, uint16_t queue, enum ixy_drop reason);
 void xdp_tx_reclaim(struct xdp_queue *q);
 /* The socket is closed: what was not sent is given up. */
 void xdp_tx_empty(struct xdp_queue *q, enum ixy_drop reason);
+
+/* --- super_tx.c -------------------------------------------------------------------------------------- */
+
+/* With the AF_XDP socket, which is open. Where there is no packet socket, all is cut in software. */
+void xdp_super_open(struct xdp_queue *q);
+void xdp_super_close(struct xdp_queue *q);
+/* Whether something that has gone this way has not left the machine yet. */
+bool xdp_super_pending(struct xdp_queue *q);
+/* Whether the super-frame that q->gso was begun on is to go this way. */
+bool xdp_super_takes(struct xdp_queue *q, const struct virtio_net_hdr *request);
+/*
+ * Send it; its pieces are the caller's again at once. 0: it is on its way, apart from what is counted as dropped;
+ * -EAGAIN: there is no room now; -ENETDOWN; -ENOTSUP: it has to be cut in software.
+ */
+int xdp_super_send(struct xdp_queue *q, const struct iovec *iov, uint32_t count);
+/* The same for any other frame, complete, of `size` bytes: 0, -EAGAIN or -ENETDOWN. */
+int xdp_super_follow(struct xdp_queue *q, const struct iovec *iov, uint32_t count, uint32_t size);
 
 /* --- xdp_filter.c ------------------------------------------------------------------------------------ */
 

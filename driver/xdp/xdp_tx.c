@@ -11,8 +11,10 @@
  * A super-frame of more segments than the ring is long is cut as far as it goes and belongs to the queue from then
  * on; the next call goes on with it.
  *
- * In copy mode the wake-up itself sends: when it returns without an error, everything has left.
+ * In copy mode the wake-up itself sends: when it returns without an error, everything has left. Super-frames have a
+ * cheaper way out there, the one of super_tx.c; what decides between the two is here.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "driver/xdp/xdp.h"
@@ -273,6 +275,37 @@ static uint32_t longest(const struct xdp_queue *q)
 	return __atomic_load_n(&q->dev->ixy.mtu, __ATOMIC_RELAXED) + XDP_ETH_HEADER + XDP_VLAN_TAG;
 }
 
+/* Whether nothing sent by AF_XDP can be overtaken any more: by a frame for the same transmit queue, or any. */
+static bool all_left(struct xdp_queue *q)
+{
+	if (q->outstanding == 0)
+		return true;
+	kick(q);
+	if (q->unsent)
+		return false;
+	if (q->dev->netif->tx_channels == 1)
+		return true;
+	xdp_tx_reclaim(q);
+	return q->outstanding == 0;
+}
+
+/* What sending by the packet socket has come to. False: the frame stays with the caller. */
+static bool finish_by_socket(
+	struct xdp_queue *q, struct pkt_buf *frame, uint32_t frames, uint64_t bytes, int rc)
+{
+	if (unlikely(rc == -ENETDOWN)) {
+		drop(q, frame, IXY_DROP_TX_LINK_DOWN);
+		return true;
+	}
+	if (rc)
+		return false;
+	xdp_count(&q->tx_stats.tx_frames, frames);
+	xdp_count(&q->tx_stats.tx_bytes, bytes);
+	xdp_count(&q->completed, frames);
+	pkt_buf_free(frame);
+	return true;
+}
+
 /* True: the frame is ours, sent or dropped. */
 static bool send_super(struct xdp_queue *q, struct pkt_buf *frame)
 {
@@ -287,6 +320,15 @@ static bool send_super(struct xdp_queue *q, struct pkt_buf *frame)
 		drop(q, frame, IXY_DROP_TX_TOO_LONG);
 		return true;
 	}
+	if (xdp_super_takes(q, &request)) {
+		int rc = all_left(q) ? xdp_super_send(q, q->super_iov, count) : -EAGAIN;
+
+		if (likely(rc != -ENOTSUP))
+			return finish_by_socket(q, frame, q->gso.segments,
+				frame->frame_size + (q->gso.segments - 1) * (uint64_t)q->gso.header_size, rc);
+	}
+	if (unlikely(xdp_super_pending(q)))
+		return false;
 	/* Only one that the whole ring would not hold is begun without room for all of it. */
 	needed = q->gso.segments * segment_chunks(q);
 	if (room(q) < (needed < q->dev->tx_ring ? needed : q->dev->tx_ring))
@@ -300,7 +342,7 @@ static bool send_frame(struct xdp_queue *q, struct pkt_buf *frame)
 {
 	struct iovec iov[XDP_SUPER_IOV];
 	uint32_t count, needed;
-	bool own;
+	bool own, after_super;
 
 	if (frame->flags & SUPER_FLAGS)
 		return send_super(q, frame);
@@ -314,14 +356,14 @@ static bool send_frame(struct xdp_queue *q, struct pkt_buf *frame)
 	}
 	own = is_own(q, frame);
 	needed = own ? frame->segments : (frame->frame_size + copy_size(q) - 1) / copy_size(q);
-	if (room(q) < needed)
+	after_super = xdp_super_pending(q);
+	if (!after_super && room(q) < needed)
 		return false;
 	count = pieces_of(frame, iov, XDP_SUPER_IOV);
 	if (unlikely(count == 0 || needed > XDP_MAX_PIECES || (own && count != needed))) {
 		drop(q, frame, IXY_DROP_TX_BAD_OFFLOAD);
 		return true;
 	}
-	/* Only now that the frame is sure to go: a checksum must not be completed twice. */
 	if (frame->flags & PKT_TX_L4_CSUM) {
 		const struct virtio_net_hdr request = request_of(frame);
 
@@ -329,7 +371,12 @@ static bool send_frame(struct xdp_queue *q, struct pkt_buf *frame)
 			drop(q, frame, IXY_DROP_TX_BAD_OFFLOAD);
 			return true;
 		}
+		frame->flags &=
+			(uint16_t)~PKT_TX_L4_CSUM; /* must not be done twice, should it have to wait */
 	}
+	if (unlikely(after_super))
+		return finish_by_socket(
+			q, frame, 1, frame->frame_size, xdp_super_follow(q, iov, count, frame->frame_size));
 	xdp_count(&q->tx_stats.tx_frames, 1);
 	xdp_count(&q->tx_stats.tx_bytes, frame->frame_size);
 	if (own) {
