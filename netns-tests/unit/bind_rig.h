@@ -28,10 +28,11 @@
 #define DEVICES   "sys/bus/pci/devices/"
 #define DRIVERS   "sys/bus/pci/drivers/"
 #define GROUPS    "sys/kernel/iommu_groups/"
+#define UNBINDING "unbinding" /* while this is there, no driver can have a function */
 #define NO_DEVICE 69
 #define NOT_ROOT  77
 
-static char root[64];
+static char root[64], model[64];
 static char output[16384];
 
 /* --- the tree -------------------------------------------------------------------------------------------- */
@@ -100,9 +101,9 @@ static void add_function(
 	   "echo pci:v00008086 >$d/modalias",
 		address, device, class);
 	if (*driver)
-		sh("ln -s ../../drivers/%s " DEVICES
+		sh("mkdir -p " DRIVERS "%s && ln -s ../../drivers/%s " DEVICES
 		   "%s/driver && ln -s ../../../bus/pci/drivers/%s/unbind " DEVICES "%s/unbind",
-			driver, address, driver, address);
+			driver, driver, address, driver, address);
 	if (group >= 0)
 		sh("mkdir -p " GROUPS "%d/devices && echo DMA >" GROUPS "%d/type && ln -s ../../../../kernel/"
 		   "iommu_groups/%d " DEVICES "%s/iommu_group && ln -s ../../../../bus/pci/devices/%s " GROUPS
@@ -110,13 +111,12 @@ static void add_function(
 			group, group, group, address, address, group, address);
 }
 
-/* A function's interface: a real one, and its files. It is down. */
+/* The files of a function's interface. It is down. */
 static void add_interface(const char *address, const char *ifname)
 {
-	sh("ip link add %s type veth peer name %s.p && ip link set %s.p up && n=" DEVICES
-	   "%s/net/%s && mkdir $n && echo 0x1002 >$n/flags && "
-	   "echo down >$n/operstate && echo 10000 >$n/speed",
-		ifname, ifname, ifname, address, ifname);
+	sh("n=" DEVICES "%s/net/%s && mkdir $n && echo 0x1002 >$n/flags && echo down >$n/operstate && "
+	   "echo 10000 >$n/speed",
+		address, ifname);
 }
 
 static void set_up(const char *address, const char *ifname)
@@ -135,7 +135,6 @@ enum { IXGBE_UNBIND, VFIO_UNBIND, IXGBE_BIND, VFIO_BIND, PROBE, FIFOS };
 static pthread_t kernel_thread;
 static int fifo_fds[FIFOS], stop_pipe[2];
 static atomic_bool vfio_refuses; /* vfio-pci's probe fails */
-static atomic_bool vfio_keeps;   /* a program has the NIC by VFIO and does not let go */
 static atomic_bool no_ixgbe;     /* the kernel has no driver for the NIC */
 
 static bool may_have(const char *driver, const char *override)
@@ -157,6 +156,8 @@ static void try_bind(const char *driver, const char *address)
 	fclose(file);
 	override[strcspn(override, "\n")] = 0;
 	snprintf(target, sizeof(target), "../../drivers/%s", driver);
+	if (access(at(path, UNBINDING), F_OK) == 0)
+		return;
 	if (may_have(driver, override) && symlink(target, at(path, DEVICES "%s/driver", address)) < 0 &&
 		errno != EEXIST)
 		perror(path);
@@ -174,10 +175,7 @@ static void handle(int fifo, const char *address)
 
 	switch (fifo) {
 	case IXGBE_UNBIND:
-	case VFIO_UNBIND:
-		if (fifo == IXGBE_UNBIND || !vfio_keeps)
-			unlink(at(path, DEVICES "%s/driver", address));
-		break;
+	case VFIO_UNBIND: unlink(at(path, DEVICES "%s/driver", address)); break;
 	case IXGBE_BIND: try_bind("ixgbe", address); break;
 	case VFIO_BIND: try_bind("vfio-pci", address); break;
 	case PROBE:
@@ -211,16 +209,14 @@ static void *kernel(void *unused)
 	}
 }
 
-static int setup(void **state)
+/* The tree that each test gets a copy of: to build it takes many processes. */
+static int make_model(void **state)
 {
-	char path[256];
-
 	(void)state;
-	vfio_refuses = vfio_keeps = no_ixgbe = false;
 	snprintf(root, sizeof(root), "/tmp/ixy-bind-XXXXXX");
-	/* The interfaces of the test before go with its namespace. */
-	if (!own_netns() || !mkdtemp(root))
+	if (!mkdtemp(root))
 		return -1;
+	snprintf(model, sizeof(model), "%s", root);
 	sh("chmod 755 . && mkdir -p " DEVICES " " DRIVERS "ixgbe " DRIVERS "vfio-pci dev/vfio bin");
 	add_function(NIC, "020000", "10fb", "ixgbe", 17);
 	add_function(OTHER, "020000", "1572", "ixgbe", 18);
@@ -229,15 +225,31 @@ static int setup(void **state)
 	sh("rm " DEVICES "*/unbind");
 	add_interface(NIC, "nic0");
 	add_interface(OTHER, "nic1");
+	/* Neither the machine's modules nor its list of names; and the kernel here is not waited for so long. */
+	sh("printf '#!/bin/sh\\necho \"$@\" >>${0%%%%/*}/../modprobe.log\\n' >bin/modprobe && "
+	   "printf '#!/bin/sh\\nexit 1\\n' >bin/lspci && "
+	   "printf '#!/bin/sh\\nexec /bin/sleep 0.03\\n' >bin/sleep && chmod 755 bin/*");
+	return 0;
+}
+
+static int setup(void **state)
+{
+	char path[256];
+
+	(void)state;
+	vfio_refuses = no_ixgbe = false;
+	snprintf(root, sizeof(root), "/tmp/ixy-bind-XXXXXX");
+	/* The interfaces of the test before go with its namespace. */
+	if (!own_netns() || !mkdtemp(root))
+		return -1;
+	sh("cp -a %s/. . && printf 'link add nic%%d type veth peer name nic%%d.p\\nlink set nic%%d.p up\\n' "
+	   "0 0 0 1 1 1 | ip -batch -",
+		model);
 	for (int i = 0; i < FIFOS; i++) {
 		if (mkfifo(at(path, "%s", fifos[i]), 0600) < 0)
 			return -1;
 		fifo_fds[i] = open(path, O_RDWR | O_CLOEXEC);
 	}
-	/* Neither the machine's modules nor its list of names. */
-	sh("printf '#!/bin/sh\\necho \"$@\" >>%s/modprobe.log\\n' >bin/modprobe && "
-	   "printf '#!/bin/sh\\nexit 1\\n' >bin/lspci && chmod 755 bin/*",
-		root);
 	if (pipe2(stop_pipe, O_CLOEXEC) < 0)
 		return -1;
 	return pthread_create(&kernel_thread, NULL, kernel, NULL);
@@ -262,6 +274,12 @@ static int teardown(void **state)
 	for (int i = 0; i < FIFOS; i++)
 		close(fifo_fds[i]);
 	return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static int remove_model(void **state)
+{
+	(void)state;
+	return nftw(model, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 /* --- running it ------------------------------------------------------------------------------------------ */
