@@ -282,6 +282,12 @@ uint32_t gro_burst(struct pkt_buf *frames[], uint32_t count, bool udp)
 
 	if (count < 2)
 		return count;
+	/*
+	 * We are the first of this CPU to look at the headers. With 64-byte frames, waiting for one after the other took
+	 * 4 % of all that the daemon does.
+	 */
+	for (uint32_t i = 0; i < count; i++)
+		__builtin_prefetch(frames[i]->data);
 	memset(open, NO_FLOW, sizeof(open));
 	for (uint32_t i = 0; i < count; i++) {
 		struct pkt_buf *frame = frames[i];
