@@ -184,9 +184,12 @@ static int power_up(struct pci_device *pci)
 
 void pci_remember(struct pci_device *pci)
 {
-	for (uint32_t i = 0; i < PCI_BARS; i++)
-		pci->ops->config_read(pci, PCI_BASE_ADDRESS_0 + 4 * i, pci->bars[i], sizeof(pci->bars[i]));
-	pci->remembered = true;
+	int err = 0;
+
+	for (uint32_t i = 0; i < PCI_BARS && !err; i++)
+		err = pci->ops->config_read(
+			pci, PCI_BASE_ADDRESS_0 + 4 * i, pci->bars[i], sizeof(pci->bars[i]));
+	pci->remembered = !err; /* what was not read must not be written back */
 }
 
 /* 1 if the function had lost the addresses of its BARs, as it may in D3 or by a reset. */

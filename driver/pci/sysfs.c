@@ -89,20 +89,26 @@ static int read_bar0_size(struct sysfs_device *device)
 static int config_read(struct pci_device *pci, uint32_t offset, void *data, uint32_t len)
 {
 	ssize_t got = pread(device_of(pci)->config, data, len, offset);
+	int error;
 
 	if (got == (ssize_t)len)
 		return 0;
+	error = got < 0 ? errno : EIO;
 	memset(data, 0xff, len);
-	return ixy_fail(got < 0 ? errno : EIO, "%s: cannot read config space at 0x%x", pci->name, offset);
+	return ixy_fail(
+		error, "%s: cannot read config space at 0x%x: %s", pci->name, offset, strerror(error));
 }
 
 static int config_write(struct pci_device *pci, uint32_t offset, const void *data, uint32_t len)
 {
 	ssize_t sent = pwrite(device_of(pci)->config, data, len, offset);
+	int error;
 
 	if (sent == (ssize_t)len)
 		return 0;
-	return ixy_fail(sent < 0 ? errno : EIO, "%s: cannot write config space at 0x%x", pci->name, offset);
+	error = sent < 0 ? errno : EIO;
+	return ixy_fail(
+		error, "%s: cannot write config space at 0x%x: %s", pci->name, offset, strerror(error));
 }
 
 static uint32_t read32(struct pci_device *pci, uint32_t offset)

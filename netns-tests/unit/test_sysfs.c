@@ -385,6 +385,26 @@ static void put_capabilities(void)
 	put_config(PCI_BASE_ADDRESS_0, "\x0c\x00\x00\xfe", 4);
 }
 
+/* BARs that could not be read at the start are not known: nothing may be written to them. */
+static void bars_that_could_not_be_read_are_not_written(void **state)
+{
+	struct pci_device *pci;
+	char path[256];
+	uint8_t raw[4];
+
+	(void)state;
+	put_capabilities();
+	path_of(path, sizeof(path), DEVICE "config");
+	assert_int_equal(truncate(path, PCI_BASE_ADDRESS_0), 0);
+	assert_int_equal(pci_open(ADDRESS, NULL, &pci), 0);
+	put_capabilities();
+	put_config(0x50 + PCI_PM_CTRL, "\x00\x00", 2);
+	assert_int_equal(pci_revive(pci), 1); /* switches memory decoding on */
+	get_config(PCI_BASE_ADDRESS_0, raw, 4);
+	assert_memory_equal(raw, "\x0c\x00\x00\xfe", 4);
+	pci_close(pci);
+}
+
 static void a_sleeping_function_is_woken_and_gets_its_bars_back(void **state)
 {
 	const uint8_t asleep[2] = {3 | PCI_PM_CTRL_NO_SOFT_RESET, PCI_PM_CTRL_PME_STATUS >> 8};
@@ -470,6 +490,7 @@ int main(void)
 		TEST(a_removed_function_reads_all_ones),
 		TEST(a_function_whose_folder_has_gone_is_removed_and_closed_in_silence),
 		TEST(a_sleeping_function_is_woken_and_gets_its_bars_back),
+		TEST(bars_that_could_not_be_read_are_not_written),
 		TEST(a_bus_error_elsewhere_still_ends_the_process),
 	};
 
