@@ -27,7 +27,6 @@ struct vfio_group {
 	uint32_t window_count;
 	uint64_t page_sizes; /* of the IOMMU: bit n for pages of 2^n bytes; 0: not known */
 	struct vfio_mapping *mappings;
-	uint64_t mapped; /* bytes */
 };
 
 /* Where the device nodes are: "/dev/vfio". Only a unit test changes it and the call below, to play the kernel. */

@@ -20,6 +20,7 @@ struct vfio_mapping {
 
 /* For the mappings of all groups: memory is shared seldom, so one will do. */
 static pthread_mutex_t mappings_lock = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t mapped; /* bytes in all groups: the limit of locked memory is the process's */
 
 /* --- what it can do ------------------------------------------------------------------------------ */
 
@@ -133,7 +134,7 @@ static int fail_map(const char *name, const struct vfio_group *group, const stru
 	const struct dma_run *run, int error)
 {
 	const uint64_t mib = 1 << 20;
-	uint64_t needed = (group->mapped + region->size + mib - 1) / mib;
+	uint64_t needed = (mapped + region->size + mib - 1) / mib;
 	struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
 
 	getrlimit(RLIMIT_MEMLOCK, &limit);
@@ -202,7 +203,7 @@ static struct vfio_mapping *new_mapping(
 	mapping->region = region;
 	mapping->next = group->mappings;
 	group->mappings = mapping;
-	group->mapped += region->size;
+	mapped += region->size;
 	return mapping;
 }
 
@@ -230,7 +231,7 @@ void vfio_group_unmap(struct vfio_group *group, const struct dma_region *region)
 	mapping = *link;
 	if (mapping && --mapping->users == 0) {
 		unmap_runs(group, region, region->size);
-		group->mapped -= region->size;
+		mapped -= region->size;
 		*link = mapping->next;
 		free(mapping);
 	}
