@@ -121,9 +121,12 @@ static int map_in_window(const struct pci_device *pci, struct dma_region *region
 			break;
 		region->virt = mmap((void *)place, region->size, PROT_READ | PROT_WRITE,
 			MAP_SHARED | MAP_POPULATE | MAP_FIXED_NOREPLACE, region->fd, 0);
-		if (region->virt != MAP_FAILED)
+		if (region->virt == (uint8_t *)place)
 			return 0;
-		if (errno != EEXIST)
+		/* Kernels before 4.17 do not know the flag and may have put it anywhere. */
+		if (region->virt != MAP_FAILED)
+			munmap(region->virt, region->size);
+		else if (errno != EEXIST)
 			return -errno;
 	}
 	return -EADDRNOTAVAIL;
