@@ -278,7 +278,7 @@ static uint32_t ixgbe_poll_events(struct ixy_device *ixy)
 		return IXY_EVENT_GONE;
 	}
 	if (!dev->running)
-		return 0;
+		return removed(dev) ? IXY_EVENT_GONE : 0;
 	if (dev->interrupts)
 		ixgbe_event_clear(dev);
 	if (reg_read(dev, STATUS) == UINT32_MAX)

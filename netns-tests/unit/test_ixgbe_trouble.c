@@ -321,6 +321,7 @@ static void a_device_that_the_kernel_wants_back_is_given_up_in_order(void **stat
 	ixy_stop(rig.dev);
 	assert_int_equal(pci_read32(rig.dev->pci, RXDCTL(0)) & RXDCTL_ENABLE, 0);
 	assert_int_equal(pci_read32(rig.dev->pci, DMATXCTL) & DMATXCTL_TE, 0);
+	assert_int_equal(ixy_poll_events(rig.dev), IXY_EVENT_GONE); /* also to who has only stopped it */
 	close_rig(&rig);
 }
 
