@@ -108,6 +108,18 @@ uint32_t xsk_receive_one(struct xsk_socket *socket, struct xdp_desc *desc)
 
 /* --- send ----------------------------------------------------------------------------------------------- */
 
+/*
+ * In a UMEM with TX metadata the kernel wants its room before every descriptor, also before those that have none;
+ * in unaligned mode, where the room is another frame's end unless there is metadata, only within the UMEM.
+ */
+static bool has_room_for_metadata(const struct xsk_umem *umem, const struct xdp_desc *desc)
+{
+	bool whole_umem = umem->flags & XSK_UMEM_UNALIGNED && !(desc->options & XDP_TX_METADATA);
+	uint64_t start = whole_umem ? 0 : xsk_addr_frame(umem, desc->addr);
+
+	return xsk_addr_offset(desc->addr) - start >= sizeof(struct xsk_tx_meta);
+}
+
 /* What xsk_tx_validate_desc() of the kernel demands; a descriptor that it refuses never completes. */
 static inline bool can_be_sent(const struct xsk_socket *socket, const struct xdp_desc *desc)
 {
@@ -116,14 +128,13 @@ static inline bool can_be_sent(const struct xsk_socket *socket, const struct xdp
 
 	if (unlikely(!desc->len || !xsk_addr_valid(umem, desc->addr, desc->len)))
 		return false;
+	if (unlikely(umem->flags & XSK_UMEM_TX_METADATA) && !has_room_for_metadata(umem, desc))
+		return false;
 	if (likely(!options))
 		return true;
 	if (options & XDP_PKT_CONTD && !socket->multi_buffer)
 		return false;
-	if (options & XDP_TX_METADATA &&
-		(!(umem->flags & XSK_UMEM_TX_METADATA) ||
-			xsk_addr_offset(desc->addr) - xsk_addr_frame(umem, desc->addr) <
-				sizeof(struct xsk_tx_meta)))
+	if (options & XDP_TX_METADATA && !(umem->flags & XSK_UMEM_TX_METADATA))
 		return false;
 	return !(options & ~(uint32_t)(XDP_PKT_CONTD | XDP_TX_METADATA));
 }
@@ -221,6 +232,9 @@ int xsk_flush_tx(struct xsk_socket *socket, uint64_t *dropped)
 	uint32_t pending = ring_count(&socket->tx);
 	uint32_t budget_stops = pending / TX_BUDGET + 1, drops = pending;
 
+	/* Nothing to send. A driver that sends by itself may want the call all the same: to complete frames. */
+	if (!pending && !socket->zero_copy)
+		return 0;
 	while (xsk_tx_needs_wakeup(socket)) {
 		int rc = xsk_wake_tx(socket);
 
@@ -273,6 +287,8 @@ int xsk_receive_wait(struct xsk_socket *socket, struct xdp_desc descs[], uint32_
 		rc = xsk_socket_poll(socket, POLLIN, left < 0 || left > SLICE_MS ? SLICE_MS : left);
 		if (rc < 0)
 			return rc;
+		if (rc & POLLNVAL)
+			return -EBADF;
 		if (!(rc & POLLIN)) {
 			/* Answers only whether the socket is alive and its interface up. */
 			rc = xsk_wake_rx(socket);
@@ -313,7 +329,7 @@ uint32_t xsk_num_completed(const struct xsk_queues *queues)
 
 /*
  * What was given less what came back, over all sockets of the queue that are or were. What came back is read
- * first, and counted after what was given: so the difference is never negative.
+ * first, and counted after what was given: so the difference is never negative (counter_add()'s order).
  */
 uint32_t xsk_num_filled(const struct xsk_queues *queues)
 {

@@ -264,6 +264,24 @@ static void the_kernel_finishes_a_checksum_that_metadata_asks_for(void **state)
 	end_close(&b);
 }
 
+/* The kernel swallows a frame without that room, though it carries no metadata; so the library does not let it go. */
+static void in_a_umem_with_metadata_every_frame_needs_its_room(void **state)
+{
+	struct xsk_umem_config umem = {.frames = 64, .flags = XSK_UMEM_TX_METADATA};
+	struct xdp_statistics statistics;
+	struct xsk_end a;
+	struct xdp_desc desc = {.addr = 2048 + sizeof(struct xsk_tx_meta) - 1, .len = 60};
+
+	(void)state;
+	end_open(&a, &umem, &(struct xsk_socket_config){.ifname = "va"});
+	assert_int_equal(xsk_transmit_one(a.xsk, &desc), -EINVAL);
+	desc.addr++;
+	send_and_complete(&a, &desc, 1, NULL);
+	assert_int_equal(xsk_socket_statistics(a.xsk, &statistics), 0);
+	assert_int_equal(statistics.tx_invalid_descs, 0);
+	end_close(&a);
+}
+
 static void a_checksum_that_cannot_be_is_refused(void **state)
 {
 	struct xsk_umem *with, *without;
@@ -519,6 +537,7 @@ int main(void)
 		TEST(half_frames_and_endless_ones_are_not_sent),
 		TEST(a_frame_too_long_for_a_chunk_is_dropped_and_counted),
 		TEST(the_kernel_finishes_a_checksum_that_metadata_asks_for),
+		TEST(in_a_umem_with_metadata_every_frame_needs_its_room),
 		TEST(a_checksum_that_cannot_be_is_refused),
 		TEST(a_flush_sends_more_than_one_budget_of_frames),
 		TEST(sending_without_a_cable_tells_of_each_frame_lost_and_completes_it),
