@@ -25,6 +25,8 @@
 #define SLICE_MS 500
 #define CLOSE_MS 1000
 
+#define MAX_FRAMES (1u << 24) /* 32 GiB and more; their rings' sizes are powers of two of 32 bits */
+
 /* --- time, and who is inside ---------------------------------------------------------------------------- */
 
 int64_t endpoint_now(void)
@@ -110,42 +112,45 @@ static void give_back(struct xsk_endpoint *endpoint)
 	endpoint->used_count = 0;
 }
 
-/* Descriptors of the next frame, at received[received_at]; 0 if there is none. */
-static uint32_t next_frame(struct xsk_endpoint *endpoint, uint32_t *size)
+/*
+ * Take the next frame's descriptors to received[], unless they are there already. No more than that one's: what stays
+ * in the RX ring keeps the descriptor that the user may poll readable. False if there is no frame.
+ */
+static bool next_frame(struct xsk_endpoint *endpoint)
 {
-	if (endpoint->received_at == endpoint->received_count) {
-		endpoint->received_at = 0;
-		endpoint->received_count = xsk_receive(endpoint->rx, endpoint->received, ENDPOINT_BATCH);
+	uint32_t *count = &endpoint->received_count;
+
+	while (!*count || endpoint->received[*count - 1].options & XDP_PKT_CONTD) {
+		/* The kernel delivers whole frames only, and none longer: what has no end ends here. */
+		if (*count == XSK_MAX_SEGMENTS || !xsk_receive_one(endpoint->rx, &endpoint->received[*count]))
+			break;
+		++*count;
 	}
-	*size = 0;
-	for (uint32_t i = endpoint->received_at; i < endpoint->received_count; i++) {
-		*size += endpoint->received[i].len;
-		if (!(endpoint->received[i].options & XDP_PKT_CONTD))
-			return i + 1 - endpoint->received_at;
-	}
-	/* The kernel delivers whole frames only: what is left here without an end is none. */
-	return endpoint->received_count - endpoint->received_at;
+	return *count;
 }
 
 /* Copy the next frame out. Returns 1, 0 if there is none, or -EMSGSIZE. */
 static int take_frame(struct xsk_endpoint *endpoint, struct xsk_buffer *buffer)
 {
-	uint32_t size, segments = next_frame(endpoint, &size);
 	uint8_t *to = buffer->data;
+	uint32_t size = 0;
 
-	if (!segments)
+	if (!next_frame(endpoint))
 		return 0;
+	for (uint32_t i = 0; i < endpoint->received_count; i++)
+		size += endpoint->received[i].len;
 	if (size > buffer->size)
 		return -EMSGSIZE;
-	if (endpoint->used_count + segments > ENDPOINT_BATCH)
+	if (endpoint->used_count + endpoint->received_count > ENDPOINT_BATCH)
 		give_back(endpoint);
-	for (uint32_t i = 0; i < segments; i++) {
-		const struct xdp_desc *desc = &endpoint->received[endpoint->received_at++];
+	for (uint32_t i = 0; i < endpoint->received_count; i++) {
+		const struct xdp_desc *desc = &endpoint->received[i];
 
 		memcpy(to, xsk_data(endpoint->umem, desc), desc->len);
 		to += desc->len;
 		endpoint->used[endpoint->used_count++] = desc->addr;
 	}
+	endpoint->received_count = 0;
 	buffer->length = size;
 	counter_add(&endpoint->rx_frames, 1);
 	counter_add(&endpoint->rx_bytes, size);
@@ -287,6 +292,8 @@ int xsk_endpoint_open(const struct xsk_endpoint_config *config, struct xsk_endpo
 		return ixy_fail(EINVAL, "endpoint: no mode %d", (int)config->mode);
 	if (config->frames == 1)
 		return ixy_fail(EINVAL, "endpoint: one frame is too few, each direction needs some");
+	if (config->frames > MAX_FRAMES)
+		return ixy_fail(EINVAL, "endpoint: %u frames, at most %u", config->frames, MAX_FRAMES);
 	rc = xsk_probe(&features);
 	if (rc < 0)
 		return rc;

@@ -84,7 +84,8 @@ int xsk_endpoint_write_batch(
 
 uint32_t xsk_endpoint_max_frame(const struct xsk_endpoint *endpoint); /* the longest frame, either way */
 enum xsk_mode xsk_endpoint_mode(const struct xsk_endpoint *endpoint); /* what was got; never AUTO */
-int xsk_endpoint_fd(const struct xsk_endpoint *endpoint); /* readable: there is something to read */
+/* For poll, epoll: readable while there is a frame to read; but not for one that was answered with -EMSGSIZE. */
+int xsk_endpoint_fd(const struct xsk_endpoint *endpoint);
 int xsk_endpoint_statistics(struct xsk_endpoint *endpoint, struct xsk_endpoint_statistics *statistics);
 
 #endif

@@ -11,7 +11,7 @@
 #include "driver/xdp/endpoint.h"
 #include "driver/xdp/xsk_parts.h"
 
-#define ENDPOINT_BATCH 64 /* descriptors looked at a time; at least XSK_MAX_SEGMENTS */
+#define ENDPOINT_BATCH 64 /* frames given back at a time; at least XSK_MAX_SEGMENTS */
 
 /* The frame of which the kernel has yet to say what became of it. Copy mode only. */
 struct pending_frame {
@@ -39,10 +39,10 @@ struct xsk_endpoint {
 	int closed;  /* atomic */
 	int stop_fd; /* an eventfd, readable from shutdown on */
 
-	/* The reader's side: descriptors taken from the RX ring and not yet read, frames to give back. */
+	/* The reader's side: a frame taken from the RX ring and not yet read, frames to give back. */
 	pthread_mutex_t rx_lock;
-	struct xdp_desc received[ENDPOINT_BATCH];
-	uint32_t received_at, received_count;
+	struct xdp_desc received[XSK_MAX_SEGMENTS];
+	uint32_t received_count;
 	uint64_t used[ENDPOINT_BATCH];
 	uint32_t used_count;
 	uint64_t rx_frames, rx_bytes;

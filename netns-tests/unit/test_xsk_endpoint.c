@@ -75,6 +75,24 @@ static void what_is_written_is_read(void **state)
 	}
 }
 
+/* Who polls the descriptor and then reads one frame must hear of the others. */
+static void the_descriptor_is_readable_until_the_last_frame_is_read(void **state)
+{
+	struct pair *pair = *state;
+	uint8_t out[100], in[2048];
+	struct pollfd p = {.fd = xsk_endpoint_fd(pair->b), .events = POLLIN};
+
+	fill_frame(out, sizeof(out));
+	assert_int_equal(poll(&p, 1, 0), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(xsk_endpoint_write(pair->a, out, sizeof(out), XSK_PATIENCE_MS), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(poll(&p, 1, XSK_PATIENCE_MS), 1);
+		assert_int_equal(xsk_endpoint_read(pair->b, in, sizeof(in), 0), sizeof(out));
+	}
+	assert_int_equal(poll(&p, 1, 0), 0);
+}
+
 static void a_batch_is_written_and_read_in_order(void **state)
 {
 	struct pair *pair = *state;
@@ -522,6 +540,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_written_is_read),
+		TEST(the_descriptor_is_readable_until_the_last_frame_is_read),
 		TEST(a_batch_is_written_and_read_in_order),
 		TEST(more_frames_than_there_is_memory_for_go_through),
 		TEST(counters_and_properties_are_right),
