@@ -121,9 +121,20 @@ static inline uint32_t ring_count(const struct xsk_ring *ring)
 	return count < ring->size ? count : ring->size;
 }
 
+/*
+ * Does the kernel's side sleep? We submit, then look at its flag; it puts up the flag, then looks at our index. So one
+ * of the two sees the other, if no CPU swaps its store with its load, which all of them may, x86 too: hence the fence.
+ * It is not paid for where the flag is up anyway, as for sending in copy mode. Drivers exist that look first and put
+ * up the flag afterwards: who sleeps must ask again now and then, as xsk_receive_wait() does.
+ */
 static inline bool ring_needs_wakeup(const struct xsk_ring *ring)
 {
-	return ring->size && __atomic_load_n(ring->flags, __ATOMIC_RELAXED) & XDP_RING_NEED_WAKEUP;
+	if (!ring->size)
+		return false;
+	if (__atomic_load_n(ring->flags, __ATOMIC_RELAXED) & XDP_RING_NEED_WAKEUP)
+		return true;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return __atomic_load_n(ring->flags, __ATOMIC_RELAXED) & XDP_RING_NEED_WAKEUP;
 }
 
 #endif

@@ -138,6 +138,23 @@ static void unmap_ring(struct xsk_ring *ring)
 	memset(ring, 0, sizeof(*ring));
 }
 
+/*
+ * Map the same ring through another socket of its queue, in place: other threads may be at work in it, and find their
+ * addresses as they were (the kernel swaps under the lock that a page fault waits for). Where that fails the old
+ * mapping stays.
+ */
+static void remap_ring(const struct xsk_ring *ring, int fd, uint64_t page_offset)
+{
+	void *map = mmap(NULL, ring->map_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd,
+		(off_t)page_offset);
+
+	if (map == MAP_FAILED)
+		return;
+	if (mremap(map, ring->map_size, ring->map_size, MREMAP_MAYMOVE | MREMAP_FIXED, ring->map) ==
+		MAP_FAILED)
+		munmap(map, ring->map_size);
+}
+
 static int ring_offsets(int fd, struct xdp_mmap_offsets *offsets)
 {
 	socklen_t size = sizeof(*offsets);
@@ -414,6 +431,7 @@ static int open_locked(struct xsk_socket *xsk, const struct xsk_socket_config *c
 	if (!shared) {
 		queues->next = umem->state->queues;
 		umem->state->queues = queues;
+		queues->mapped_by = xsk;
 	}
 	queues->sockets++;
 	xsk->next = umem->state->sockets;
@@ -463,6 +481,19 @@ int xsk_socket_open(struct xsk_umem *umem, const struct xsk_socket_config *confi
 	return 0;
 }
 
+/*
+ * A mapping holds the socket that it was made through: closed, the socket would live on in the kernel, and in the XDP
+ * program's map, and swallow the frames that go there.
+ */
+static void hand_over_rings(struct xsk_queues *queues)
+{
+	const struct xsk_socket *heir = find_sharer(queues->umem, queues);
+
+	remap_ring(&queues->fill, heir->fd, XDP_UMEM_PGOFF_FILL_RING);
+	remap_ring(&queues->completion, heir->fd, XDP_UMEM_PGOFF_COMPLETION_RING);
+	queues->mapped_by = heir;
+}
+
 void xsk_socket_close(struct xsk_socket *xsk)
 {
 	struct xsk_umem_state *state;
@@ -489,6 +520,8 @@ void xsk_socket_close(struct xsk_socket *xsk)
 			}
 		}
 		free_queues(queues);
+	} else if (queues->mapped_by == xsk) {
+		hand_over_rings(queues);
 	}
 	free_socket(xsk);
 	pthread_mutex_unlock(&state->lock);

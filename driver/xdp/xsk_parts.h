@@ -16,15 +16,18 @@
 
 #define XSK_CACHE_LINE 64
 
-/* A number that one thread writes and others look at. */
+/*
+ * A number that one thread writes and others look at. Who reads a counter reads what was counted before it too: a
+ * frame is counted as filled before it is counted as received, and seen so.
+ */
 static inline uint64_t counter_read(const uint64_t *counter)
 {
-	return __atomic_load_n(counter, __ATOMIC_RELAXED);
+	return __atomic_load_n(counter, __ATOMIC_ACQUIRE);
 }
 
 static inline void counter_add(uint64_t *counter, uint64_t more)
 {
-	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + more, __ATOMIC_RELAXED);
+	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + more, __ATOMIC_RELEASE);
 }
 
 /* Fill and completion ring of one queue of one interface. */
@@ -33,9 +36,10 @@ struct xsk_queues {
 	struct xsk_queues *next;
 	uint32_t ifindex;
 	uint32_t queue_id;
-	uint32_t sockets;          /* how many use it */
-	uint64_t past_received;    /* what sockets that have been closed since had received, */
-	uint64_t past_transmitted; /* and handed over to send */
+	uint32_t sockets;                   /* how many use it */
+	const struct xsk_socket *mapped_by; /* whose descriptor the rings are mapped through */
+	uint64_t past_received;             /* what sockets that have been closed since had received, */
+	uint64_t past_transmitted;          /* and handed over to send */
 
 	/* Receiving and sending touch different cache lines. */
 	struct xsk_ring fill __attribute__((aligned(XSK_CACHE_LINE)));

@@ -215,6 +215,39 @@ static void frames_without_a_socket_reach_the_kernel(void **state)
 	xsk_program_free(program);
 }
 
+/* The queue's rings were mapped through the socket that opened it: they must not keep it in the kernel. */
+static void a_closed_socket_gets_nothing_though_another_keeps_its_queue(void **state)
+{
+	struct xsk_program *program = loaded(NULL);
+	struct end to = open_end("x0", 0), from = open_end("x1", 0);
+	struct xsk_queues *queues = xsk_socket_queues(to.socket);
+	struct xsk_socket *other;
+	int kernel = packet_socket("x0");
+
+	(void)state;
+	ok(xsk_program_attach(program, "x0", XSK_ATTACH_NATIVE));
+	ok(xsk_program_register(program, 0, xsk_socket_fd(to.socket)));
+	ok(xsk_socket_open(to.umem, &(struct xsk_socket_config){.ifname = "x0"}, &other));
+	assert_ptr_equal(xsk_socket_queues(other), queues);
+	assert_socket_gets(kernel, &from, &to);
+	xsk_socket_close(to.socket);
+	to.socket = other;
+	assert_kernel_gets(kernel, &from);
+
+	/* And the rings are those that the other one always had. */
+	assert_int_equal(xsk_num_filled(queues), FRAMES / 2 - 1);
+	ok(xsk_program_register(program, 0, xsk_socket_fd(other)));
+	assert_socket_gets(kernel, &from, &to);
+	assert_int_equal(xsk_fill_one(queues, xsk_frame_alloc(to.umem)), 1);
+	assert_int_equal(xsk_num_filled(queues), FRAMES / 2 - 1);
+	assert_int_equal(xsk_num_free_fill_slots(queues), XSK_DEFAULT_RING_SIZE - (FRAMES / 2 - 1));
+
+	close_end(&to);
+	close_end(&from);
+	close(kernel);
+	xsk_program_free(program);
+}
+
 static void sockets_stay_registered_while_the_program_is_detached(void **state)
 {
 	struct xsk_program *program = loaded(NULL);
@@ -351,6 +384,7 @@ int main(void)
 		PROGRAM_TEST(an_interface_may_vanish_under_its_program),
 		PROGRAM_TEST(each_queue_of_one_program_has_its_socket),
 		PROGRAM_TEST(frames_without_a_socket_reach_the_kernel),
+		PROGRAM_TEST(a_closed_socket_gets_nothing_though_another_keeps_its_queue),
 		PROGRAM_TEST(sockets_stay_registered_while_the_program_is_detached),
 		PROGRAM_TEST(what_cannot_be_registered_is_refused),
 		PROGRAM_TEST(only_frames_that_fit_a_filter_are_taken),
