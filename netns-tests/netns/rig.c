@@ -177,6 +177,9 @@ void rig_cable(const char *netns, const char *ifname, const char *end_netns, con
 		"net.ipv4.conf.%s.rp_filter=1 && ip -n %s link set %s up && ip link set %s up",
 		ifname, end, end_netns, end_netns, end, end, end, end_netns, end, ifname);
 	cable_queues(netns, ifname, end_netns, end, 1);
+	/* What the software NIC does by itself: the wire carries frames of its MTU with whole checksums. */
+	if (xdp)
+		command_ok(end_netns, "ethtool -K %s tx off tso off gso off >/dev/null", end);
 }
 
 int rig_setup(void **state)
