@@ -26,7 +26,8 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 /*
- * Shorter ones go by AF_XDP, which costs about as much as this for each segment.
+ * Shorter ones go by AF_XDP. What a segment costs on a veth pair, by AF_XDP and by the socket, in ns: in super-frames of
+ * one 2640 and 2870, of two 2400 and 2340, of four 1870 and 1390, of 44 1580 and 960.
  */
 #define SEGMENTS_MIN 3
 
@@ -94,7 +95,7 @@ bool xdp_super_takes(struct xdp_queue *q, const struct virtio_net_hdr *request)
 	if (q->by_socket.fd < 0 ||
 		__atomic_load_n(&q->dev->super_refused, __ATOMIC_RELAXED) & KIND(request->gso_type))
 		return false;
-	if ((request->gso_type == VIRTIO_NET_HDR_GSO_UDP_L4 && q->gso.segments > UDP_SEGMENTS_MAX))
+	if (request->gso_type == VIRTIO_NET_HDR_GSO_UDP_L4 && q->gso.segments > UDP_SEGMENTS_MAX)
 		return false;
 	return q->gso.segments >= SEGMENTS_MIN || xdp_super_pending(q);
 }
