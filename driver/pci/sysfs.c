@@ -174,8 +174,7 @@ static int fail_permission(struct sysfs_device *device, int err, const char *wha
 	if (err == -EACCES || err == -EPERM)
 		return ixy_fail(-err,
 			"%s: not permitted to %s: this needs root; behind an IOMMU it goes without, once "
-			"root has "
-			"said: ixy-bind vfio --user USER %s",
+			"root has said: ixy-bind vfio --user USER %s",
 			device->pci.name, what, device->address);
 	return ixy_fail(-err, "%s: cannot %s: %s", device->pci.name, what, strerror(-err));
 }
@@ -192,8 +191,7 @@ static int check_takeable(struct sysfs_device *device, const struct ixy_options 
 		return ixy_fail(ENODEV,
 			"%s: an IOMMU translates the device's DMA, so physical addresses do not reach it: "
 			"bind it to vfio-pci (ixy-bind vfio %s), or boot with iommu=pt on the kernel's "
-			"command "
-			"line",
+			"command line",
 			device->pci.name, device->address);
 	err = read_bar0_size(device);
 	if (err)

@@ -88,8 +88,7 @@ static int fail_no_iommu(const char *name, const char *address)
 {
 	return ixy_fail(ENODEV,
 		"%s: it is behind no IOMMU, which vfio-pci needs: switch VT-d or AMD-Vi on in the firmware "
-		"and boot "
-		"with intel_iommu=on (Intel); or go without: ixy-bind kernel %s",
+		"and boot with intel_iommu=on (Intel); or go without: ixy-bind kernel %s",
 		name, address);
 }
 
@@ -145,8 +144,7 @@ static int fail_not_viable(const char *name, const struct vfio_group *group, int
 		close(devices);
 	return ixy_fail(EBUSY,
 		"%s: its IOMMU group %s cannot be handed out while kernel drivers have others of it: %s: "
-		"give them "
-		"to vfio-pci, too: ixy-bind vfio %s",
+		"give them to vfio-pci, too: ixy-bind vfio %s",
 		name, group->number, used ? others : "see /sys/kernel/iommu_groups", first);
 }
 
@@ -155,8 +153,7 @@ static int fail_attach(const char *name, int error)
 	if (error == EPERM)
 		return ixy_fail(EPERM,
 			"%s: the platform does not remap interrupts, so a device could forge them (see "
-			"dmesg): "
-			"switch it on in the firmware, or, where you trust this one: "
+			"dmesg): switch it on in the firmware, or, where you trust this one: "
 			"echo 1 > /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
 			name);
 	return ixy_fail(error, "%s: cannot attach it to the IOMMU: %s", name, strerror(error));
