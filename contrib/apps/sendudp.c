@@ -7,6 +7,7 @@
  */
 #include <arpa/inet.h>
 #include <endian.h>
+#include <errno.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -176,6 +177,7 @@ static void send_some(struct xsk_socket *socket, struct datagram *datagram, uint
 	struct xsk_queues *queues = xsk_socket_queues(socket);
 	struct xdp_desc descs[MAX_BATCH];
 	uint64_t frames[MAX_BATCH], number = app_frames(&sent), lost = 0;
+	int result;
 
 	xsk_frame_free_batch(umem, frames, xsk_complete(queues, frames, MAX_BATCH));
 	n = xsk_frame_alloc_batch(umem, frames, n < MAX_BATCH ? (uint32_t)n : MAX_BATCH);
@@ -188,9 +190,11 @@ static void send_some(struct xsk_socket *socket, struct datagram *datagram, uint
 		app_count(&sent, n, n * size);
 	else
 		xsk_frame_free_batch(umem, frames, (uint32_t)n);
-	if (xsk_num_transmitted(queues))
-		xsk_flush_tx(socket, &lost);
+	result = xsk_num_transmitted(queues) ? xsk_flush_tx(socket, &lost) : 0;
 	app_drop(&sent, lost);
+	/* With the interface down, or gone, nothing goes for long; all other reasons pass. */
+	if (result == -ENETDOWN || result == -ENXIO)
+		app_check(result);
 }
 
 int main(int argc, char **argv)
@@ -199,6 +203,7 @@ int main(int argc, char **argv)
 	struct xsk_socket_config config = {
 		.ifname = ifname, .queue_id = (uint32_t)queue, .flags = XSK_TX_ONLY};
 	struct datagram datagram = {0};
+	struct xsk_program *program;
 	struct xsk_socket *socket;
 	struct xsk_umem *umem;
 	uint64_t started;
@@ -207,6 +212,7 @@ int main(int argc, char **argv)
 	fill_headers(&datagram);
 	app_check(xsk_umem_create(&(struct xsk_umem_config){.frames = FRAMES}, &umem));
 	app_check(xsk_socket_open(umem, &config, &socket));
+	program = app_program_to_send(socket, ifname);
 
 	app_rates(rates);
 	started = app_now();
@@ -222,6 +228,7 @@ int main(int argc, char **argv)
 	while (xsk_num_transmitted(xsk_socket_queues(socket)) && app_running())
 		send_some(socket, &datagram, 0);
 	app_end();
+	xsk_program_free(program);
 	xsk_socket_close(socket);
 	app_check(xsk_umem_free(umem));
 	return 0;

@@ -5,6 +5,7 @@
  * The loops do what a program has to do with the rings and nothing else; no byte of a received frame is looked at.
  */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <net/ethernet.h>
 #include <poll.h>
 #include <stdio.h>
@@ -115,6 +116,7 @@ static void txonly(struct xsk_umem *umem, const char *ifname)
 		.ether_type = htons(0x88b5)};
 	struct xsk_socket *socket = open_socket(umem, ifname, XSK_TX_ONLY);
 	struct xsk_queues *queues = xsk_socket_queues(socket);
+	struct xsk_program *program = app_program_to_send(socket, ifname);
 	struct xdp_desc descs[MAX_BATCH];
 	uint64_t frames[MAX_BATCH];
 
@@ -131,6 +133,7 @@ static void txonly(struct xsk_umem *umem, const char *ifname)
 	while (app_running()) {
 		uint32_t n = xsk_frame_alloc_batch(umem, frames, (uint32_t)batch);
 		uint64_t lost = 0;
+		int result;
 
 		for (uint32_t i = 0; i < n; i++) {
 			descs[i] = xsk_frame_desc(umem, frames[i]);
@@ -140,10 +143,13 @@ static void txonly(struct xsk_umem *umem, const char *ifname)
 			app_count(&measured, n, n * size);
 		else
 			xsk_frame_free_batch(umem, frames, n);
-		xsk_flush_tx(socket, &lost);
+		result = xsk_flush_tx(socket, &lost);
+		if (result == -ENETDOWN || result == -ENXIO)
+			app_check(result);
 		app_drop(&measured, lost);
 		xsk_frame_free_batch(umem, frames, xsk_complete(queues, frames, MAX_BATCH));
 	}
+	xsk_program_free(program);
 	xsk_socket_close(socket);
 }
 
@@ -159,9 +165,12 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
 		if (strcmp(arguments[0], modes[i].name))
 			continue;
-		app_check(xsk_umem_create(
-			&(struct xsk_umem_config){.frames = RING, .fill_size = RING, .completion_size = RING},
-			&umem));
+		app_check(
+			xsk_umem_create(&(struct xsk_umem_config){.frame_size = app_frame_size(arguments[1]),
+						.frames = RING,
+						.fill_size = RING,
+						.completion_size = RING},
+				&umem));
 		measured.name = modes[i].name;
 		modes[i].run(umem, arguments[1]);
 		app_end();

@@ -9,7 +9,8 @@
  *                 that it has sent) of one queue of one interface. Made with the first socket there.
  *   xsk_socket    the RX ring (frames received) and the TX ring (frames to send) of one socket on that queue.
  *   xsk_program   the XDP program on the interface that steers frames into sockets (program.h); without one
- *                 nothing is received. Sending needs none.
+ *                 nothing is received. Sending needs none, but in zero copy: there Intel's drivers send only while
+ *                 any program is on the interface, and answer wake-ups with -ENXIO until then.
  *   xsk_endpoint  all of these in one object with blocking read and write, for who wants frames, not rings
  *                 (endpoint.h).
  *
@@ -169,7 +170,11 @@ int xsk_probe_interface(const char *ifname, struct xsk_interface *interface);
 #define XSK_UMEM_TX_SW_CSUM (1u << 3) /* with it: in copy mode the kernel computes the checksum by itself */
 
 struct xsk_umem_config {
-	/* Bytes a frame, headrooms included: 2048 .. page size, a power of two unless XSK_UMEM_UNALIGNED. */
+	/*
+	 * Bytes a frame, headrooms included: 2048 .. page size, a power of two unless XSK_UMEM_UNALIGNED. In zero
+	 * copy take 4096: some NICs, the 82599 among them, count receive buffers in KiB, use 1024 of the 1792 bytes
+	 * that 2048 leave, and without multi-buffer frames lose all that is longer.
+	 */
 	uint32_t frame_size;
 	/* Bytes that the kernel leaves free between its own headroom and what it receives. */
 	uint32_t headroom;
@@ -462,6 +467,9 @@ int xsk_socket_fallback_reason(const struct xsk_socket *socket);
  *   rx_ring_full              frames lost because xsk_receive() was too slow
  *   rx_fill_ring_empty_descs  times that the fill ring was empty: xsk_fill() was too slow
  *   tx_ring_empty_descs       times that the driver wanted frames and found none: no loss
+ * In zero copy they are no losses: the driver counts rx_fill_ring_empty_descs each time it looks in vain, and with a
+ * full RX ring many (ixgbe, i40e, ice) keep the frame, count rx_ring_full each time they try, and ask for a wake-up.
+ * What is lost then the NIC has dropped (rx_missed_errors of `ip -s link`).
  * Returns 0 or a negative errno.
  */
 int xsk_socket_statistics(const struct xsk_socket *socket, struct xdp_statistics *statistics);
@@ -528,8 +536,9 @@ int xsk_receive_wait(struct xsk_socket *socket, struct xdp_desc descs[], uint32_
 /*
  * Hand frames to the kernel; they leave with the next wake-up. All or nothing: returns count, or 0 where the
  * ring has not so many free slots, or -EINVAL where a descriptor does not lie in the UMEM, is empty, has
- * unknown options or too many continuations (the kernel would swallow it and never complete it). A frame in
- * several descriptors has XDP_PKT_CONTD in all but its last, needs XSK_MULTI_BUFFER, and is given whole.
+ * unknown options, too many continuations or, in a UMEM with TX metadata, less than sizeof(struct xsk_tx_meta)
+ * bytes before it (the kernel would swallow it and never complete it). A frame in several descriptors has
+ * XDP_PKT_CONTD in all but its last, needs XSK_MULTI_BUFFER, and is given whole.
  */
 int xsk_transmit(struct xsk_socket *socket, const struct xdp_desc descs[], uint32_t count);
 int xsk_transmit_one(struct xsk_socket *socket, const struct xdp_desc *desc);
@@ -547,14 +556,14 @@ bool xsk_tx_needs_wakeup(const struct xsk_socket *socket);
  *                The rest is still in the ring: once more
  *   -ENOBUFS, -ENOMEM  the kernel has no memory just now; frames stay in the ring
  *   -ENETDOWN    the interface is down; frames stay in the ring
- *   -ENXIO       the interface is gone
+ *   -ENXIO       the interface is gone, or its zero copy wants a program first
  */
 int xsk_wake_tx(const struct xsk_socket *socket);
 
 /*
  * Wake-ups until the kernel has all frames of the TX ring or cannot go on. *dropped (or NULL) grows by the
- * -EBUSY among them. Does nothing where no wake-up is needed. Returns 0, or what stopped it: -EAGAIN means
- * that no progress was possible (complete first).
+ * -EBUSY among them. Does nothing where no wake-up is needed, nor in copy mode with an empty ring. Returns 0,
+ * or what stopped it: -EAGAIN means that no progress was possible (complete first).
  */
 int xsk_flush_tx(struct xsk_socket *socket, uint64_t *dropped);
 

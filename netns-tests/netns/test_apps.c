@@ -534,6 +534,23 @@ static void sendudp_keeps_its_rate(void **state)
 	assert_true(link_statistic(rig->peer, "p0", "rx_packets") >= total(p, "sent"));
 }
 
+static void sendudp_ends_when_the_interface_goes_down(void **state)
+{
+	struct rig *rig = *state;
+	struct process *p = start(
+		rig->host, "sendudp", "--to 192.0.2.2 --from 192.0.2.1 --mac 2:0:0:0:0:b --rate 10k d0");
+
+	assert_int_equal(
+		command(rig->peer,
+			"timeout %d sh -c 'until [ $(cat /sys/class/net/p0/statistics/rx_packets) -gt 500 ]; "
+			"do sleep 0.05; done'",
+			SECONDS),
+		0);
+	command_ok(rig->host, "ip link set d0 down");
+	assert_exits(p, 1);
+	assert_non_null(strstr(process_stderr(p), "down"));
+}
+
 static void xdpbench_counts_what_arrives(void **state)
 {
 	struct rig *rig = *state;
@@ -587,6 +604,7 @@ int main(void)
 		RIG_TEST(l2fwd_with_one_interface_sends_frames_back),
 		RIG_TEST(sendudp_reaches_a_socket_in_full_and_in_order),
 		RIG_TEST(sendudp_keeps_its_rate),
+		RIG_TEST(sendudp_ends_when_the_interface_goes_down),
 		RIG_TEST(xdpbench_counts_what_arrives),
 	};
 
