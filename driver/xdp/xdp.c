@@ -28,7 +28,8 @@
 #define RX_CHUNKS(rx_ring, tx_ring) ((rx_ring) + (tx_ring) + 512u)
 
 /* Frames of one chunk have to fit behind both headrooms. */
-#define HEADROOMS ((uint32_t)sizeof(struct pkt_buf) + XSK_KERNEL_HEADROOM)
+#define HEADROOMS            ((uint32_t)sizeof(struct pkt_buf) + XSK_KERNEL_HEADROOM)
+#define ONE_CHUNK_MTU(chunk) ((chunk)-HEADROOMS - XDP_ETH_HEADER - XDP_VLAN_TAG)
 
 /* --- the spec ---------------------------------------------------------------------------------------- */
 
@@ -426,7 +427,20 @@ static void tell_mode(const struct xdp_device *dev)
 		xsk_attach_name(xsk_program_mode(dev->program)),
 		xsk_socket_zero_copy(socket) ? "zero copy" : "frames are copied",
 		reason ? " (no zero copy: " : "", reason ? strerror(reason) : "", reason ? ")" : "",
-		dev->multi_buffer ? "" : "; this kernel has no jumbo frames by AF_XDP");
+		dev->multi_buffer ? "" : "; no jumbo frames");
+}
+
+/*
+ * Zero copy is worth more than frames of several chunks, which many drivers do not have together: true where it has
+ * to be without, and the MTU asked for fits one chunk. Kernels before 6.3 do not tell, and have no such frames.
+ */
+static bool zero_copy_takes_one_chunk(const struct xdp_device *dev, uint16_t mtu)
+{
+	struct xsk_interface interface;
+
+	return (dev->mode == XSK_MODE_AUTO || dev->mode == XSK_MODE_ZERO_COPY) &&
+	       mtu <= ONE_CHUNK_MTU(4096) && xsk_probe_interface(dev->netif->name, &interface) == 0 &&
+	       interface.features_known && interface.zero_copy && interface.max_segments <= 1;
 }
 
 static int set_up_device(struct xdp_device *dev, const struct spec *spec, const struct ixy_options *options)
@@ -443,13 +457,10 @@ static int set_up_device(struct xdp_device *dev, const struct spec *spec, const 
 		err = xsk_probe(&features);
 	if (err)
 		return err;
-	dev->multi_buffer = features.multi_buffer;
+	dev->multi_buffer = features.multi_buffer && !zero_copy_takes_one_chunk(dev, options->mtu);
 	/* Small chunks keep the caches warm, if an ordinary frame fits into one. */
-	chunk_size = options->mtu + XDP_ETH_HEADER + XDP_VLAN_TAG + HEADROOMS <= 2048 && dev->multi_buffer
-			     ? 2048
-			     : 4096;
-	ixy->max_mtu = dev->multi_buffer ? XDP_MAX_MTU
-					 : (uint16_t)(chunk_size - HEADROOMS - XDP_ETH_HEADER - XDP_VLAN_TAG);
+	chunk_size = dev->multi_buffer && options->mtu <= ONE_CHUNK_MTU(2048) ? 2048 : 4096;
+	ixy->max_mtu = dev->multi_buffer ? XDP_MAX_MTU : (uint16_t)ONE_CHUNK_MTU(chunk_size);
 	if (dev->netif->max_mtu < ixy->max_mtu)
 		ixy->max_mtu = dev->netif->max_mtu;
 	if (options->mtu > ixy->max_mtu)

@@ -41,6 +41,16 @@ void xdp_rx_refill(struct xdp_queue *q)
 	}
 }
 
+/*
+ * In zero copy a driver that found the fill ring empty asks for a wake-up, without looking at the ring again. If we
+ * filled it in between, that came too late for xsk_fill_and_wake(), and there may be nothing more to fill.
+ */
+static void wake_starved_driver(const struct xdp_queue *q)
+{
+	if (xsk_fill_needs_wakeup(q->rings) && xsk_num_free_fill_slots(q->rings) < q->dev->rx_ring)
+		xsk_wake_rx(q->socket);
+}
+
 /* --- frames ------------------------------------------------------------------------------------------ */
 
 static bool wanted_by_lists(const struct xdp_filter *filter, const uint8_t *dst, uint64_t mac)
@@ -181,6 +191,8 @@ uint32_t xdp_rx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *bu
 	}
 	if (q->fill_short >= q->fill_batch)
 		xdp_rx_refill(q);
+	if (unlikely(n == 0) && xsk_socket_zero_copy(q->socket))
+		wake_starved_driver(q);
 	return n;
 }
 
