@@ -19,7 +19,9 @@ void xdp_kernel_statistics(const struct xdp_queue *q, struct xdp_statistics *sum
 
 /*
  * What the kernel has dropped before the socket got it. In copy mode a frame that found the fill ring empty
- * counts twice, in rx_dropped too; what is left of rx_dropped did not fit its chunk.
+ * counts twice, in rx_dropped too; what is left of rx_dropped did not fit its chunk. In zero copy the fill ring's
+ * counter says how often the driver looked there in vain, which loses nothing, and rx_dropped is 0. The RX ring
+ * holds all chunks that the kernel may have: it is full only for a kernel that goes wrong.
  */
 static void kernel_drops(const struct xdp_queue *q, uint64_t *no_descriptor, uint64_t *too_long, uint64_t *tx)
 {
