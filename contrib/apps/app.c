@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "driver/ixy.h"
+#include "driver/xdp/xsk.h"
 
 #define MAX_OPTIONS 32
 #define SECOND      UINT64_C(1000000000)
@@ -300,6 +301,30 @@ bool app_attend(void)
 		last_line = now;
 	}
 	return true;
+}
+
+struct xsk_program *app_program_to_send(const struct xsk_socket *socket, const char *ifname)
+{
+	struct xsk_program *program;
+	int rc;
+
+	if (!xsk_socket_zero_copy(socket))
+		return NULL;
+	app_check(xsk_program_load(NULL, &program));
+	rc = xsk_program_attach(program, ifname, XSK_ATTACH_NATIVE);
+	if (rc != -EBUSY) /* somebody's program will do */
+		app_check(rc);
+	return program;
+}
+
+uint32_t app_frame_size(const char *ifname)
+{
+	struct xsk_interface interface;
+
+	/* One that is not there is left to xsk_socket_open() to complain of. */
+	if (xsk_probe_interface(ifname, &interface) < 0 || (interface.features_known && !interface.zero_copy))
+		return XSK_DEFAULT_FRAME_SIZE;
+	return 4096;
 }
 
 void app_stop(void)

@@ -30,6 +30,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct xsk_program;
+struct xsk_socket;
+
 /* --- options ------------------------------------------------------------------------------------------------------ */
 
 /* What an option's argument is, and what its value points to. */
@@ -114,6 +117,18 @@ uint64_t app_now(void); /* CLOCK_MONOTONIC in nanoseconds */
 
 /* For what the library returns: end the program with ixy_last_error() if it is negative. Returns result. */
 int app_check(int result);
+
+/*
+ * For a socket that only sends. In zero copy Intel's drivers send only while an XDP program is on the interface:
+ * put one there, which lets all frames pass to the kernel. NULL where none is needed. xsk_program_free() at the end.
+ */
+struct xsk_program *app_program_to_send(const struct xsk_socket *socket, const char *ifname);
+
+/*
+ * Bytes of a UMEM frame to receive into: 4096 where the interface may have zero copy, else 2048. The 82599 counts its
+ * buffers in KiB: of 2048 bytes less the headroom it uses 1024, and its driver drops what is longer.
+ */
+uint32_t app_frame_size(const char *ifname);
 
 /* --- rates ---------------------------------------------------------------------------------------------------------- */
 

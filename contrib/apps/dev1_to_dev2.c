@@ -192,7 +192,7 @@ int main(int argc, char **argv)
 	char **ifnames = app_begin(&app, argc, argv);
 	struct xsk_socket *from = open_socket(ifnames[0], XSK_TX_ONLY),
 			  *to = open_socket(ifnames[1], XSK_RX_ONLY);
-	struct xsk_program *program;
+	struct xsk_program *program, *to_send;
 	uint64_t frames[FRAMES];
 	pthread_t thread;
 
@@ -201,6 +201,7 @@ int main(int argc, char **argv)
 	app_check(xsk_program_load(NULL, &program));
 	app_check(xsk_program_register(program, (uint32_t)queue, xsk_socket_fd(to)));
 	app_check(xsk_program_attach(program, ifnames[1], XSK_ATTACH_AUTO));
+	to_send = app_program_to_send(from, ifnames[0]);
 
 	app_rates(rates);
 	if (threads && pthread_create(&thread, NULL, sender, from)) {
@@ -222,6 +223,7 @@ int main(int argc, char **argv)
 	printf("missing %llu, out of order %llu\n", (unsigned long long)missing,
 		(unsigned long long)misplaced);
 
+	xsk_program_free(to_send);
 	xsk_program_free(program);
 	close_socket(from);
 	close_socket(to);

@@ -238,7 +238,9 @@ int main(int argc, char **argv)
 	app_check(xsk_probe_interface(ifname, &interface));
 	if (queue == UINT64_MAX && interface.queues > 1)
 		n = interface.queues < MAX_QUEUES ? interface.queues : MAX_QUEUES;
-	app_check(xsk_umem_create(&(struct xsk_umem_config){.frames = n * FRAMES}, &umem));
+	app_check(xsk_umem_create(
+		&(struct xsk_umem_config){.frame_size = app_frame_size(ifname), .frames = n * FRAMES},
+		&umem));
 	app_check(xsk_program_load(
 		&(struct xsk_program_config){
 			.filters = filters, .filter_count = filter_count, .frags = kernel.multi_buffer},

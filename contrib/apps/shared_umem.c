@@ -118,7 +118,7 @@ int main(int argc, char **argv)
 {
 	char **ifnames = app_begin(&app, argc, argv);
 	struct xsk_socket *from, *to;
-	struct xsk_program *program;
+	struct xsk_program *program, *to_send;
 	struct xsk_umem *umem;
 	uint64_t frames[RECEIVE];
 
@@ -135,6 +135,7 @@ int main(int argc, char **argv)
 	app_check(xsk_program_load(NULL, &program));
 	app_check(xsk_program_register(program, (uint32_t)queue, xsk_socket_fd(to)));
 	app_check(xsk_program_attach(program, ifnames[1], XSK_ATTACH_AUTO));
+	to_send = app_program_to_send(from, ifnames[0]);
 
 	app_rates(rates);
 	start(umem, from);
@@ -146,6 +147,7 @@ int main(int argc, char **argv)
 	}
 	app_end();
 
+	xsk_program_free(to_send);
 	xsk_program_free(program);
 	xsk_socket_close(from);
 	xsk_socket_close(to);
