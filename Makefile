@@ -36,7 +36,8 @@ unit_SRC    := $(wildcard netns-tests/unit/test_*.c)
 netns_SRC   := $(wildcard netns-tests/netns/test_*.c)
 rig_SRC     := $(filter-out $(netns_SRC),$(wildcard netns-tests/netns/*.c))
 vm_SRC      := $(wildcard netns-tests/vm/test_*.c)
-vm_rig_SRC  := $(filter-out $(vm_SRC) %/agent.c %/shell.c,$(wildcard netns-tests/vm/*.c))
+guest_SRC   := $(wildcard netns-tests/vm/guest_*.c)
+vm_rig_SRC  := $(filter-out $(vm_SRC) %/agent.c %/shell.c $(guest_SRC),$(wildcard netns-tests/vm/*.c))
 obj          = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 LIBIXY   := $(BUILD)/libixy.a
@@ -56,6 +57,8 @@ NETNS_XDP := $(patsubst %,$(BUILD)/netns/test_%-xdp,reach frames transfer counte
 VM       := $(patsubst netns-tests/vm/%.c,$(BUILD)/vm/%,$(vm_SRC))
 VM_AGENT := $(BUILD)/vm/agent
 VM_SHELL := $(BUILD)/vm/shell
+# Tests that run inside the guest, started by one of $(VM).
+VM_GUEST := $(patsubst netns-tests/vm/%.c,$(BUILD)/vm/%,$(guest_SRC))
 
 ##   all         the programs, the applications and the library, in build/ (default)
 .PHONY: all
@@ -81,9 +84,10 @@ $(UNITS): $(BUILD)/unit/%: $(BUILD)/obj/netns-tests/unit/%.o $(SOFTNIC) $(BRIDGE
 $(NETNS): $(BUILD)/netns/%: $(BUILD)/obj/netns-tests/netns/%.o $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(VM) $(VM_SHELL): $(BUILD)/vm/%: $(BUILD)/obj/netns-tests/vm/%.o $(VM_RIG) $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(VM_AGENT): $(call obj,netns-tests/vm/agent.c)
-$(UNITS) $(NETNS) $(VM) $(VM_SHELL): LDLIBS += -lcmocka
+$(VM_GUEST): $(BUILD)/vm/%: $(BUILD)/obj/netns-tests/vm/%.o $(LIBIXY)
+$(UNITS) $(NETNS) $(VM) $(VM_GUEST) $(VM_SHELL): LDLIBS += -lcmocka
 $(BUILD)/ixy-softnic $(UNITS) $(NETNS) $(VM) $(VM_SHELL) $(FWD_COST): LDLIBS += -lpcap
-$(PROGRAMS) $(APPS) $(UNITS) $(NETNS) $(VM) $(VM_AGENT) $(VM_SHELL) $(BENCH) $(FWD_COST):
+$(PROGRAMS) $(APPS) $(UNITS) $(NETNS) $(VM) $(VM_AGENT) $(VM_GUEST) $(VM_SHELL) $(BENCH) $(FWD_COST):
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -152,7 +156,7 @@ test test-host test-vm: deps
 	$(GIVE_BACK)
 	@$(TEST_ENV) netns-tests/run-tests.sh -t 600 $(TESTS)
 .PHONY: test-programs units
-test-programs: $(HOST_TESTS) $(VM) $(VM_AGENT) $(VM_SHELL)
+test-programs: $(HOST_TESTS) $(VM) $(VM_AGENT) $(VM_GUEST) $(VM_SHELL)
 units: $(UNITS)
 $(IMAGE)/initrd.gz: netns-tests/vm/image.sh netns-tests/vm/init
 	@echo "  IMAGE   $(@D)"

@@ -7,17 +7,22 @@
 #define END_SECONDS   20
 #define KILLED        (128 + 9)
 
-void tapd_launch(struct vm *vm, const char *prefix, const char *options)
+void tapd_launch_on(struct vm *vm, const char *device, const char *prefix, const char *options)
 {
 	if (vm_run(vm, READY_SECONDS,
 		    "rm -f /run/tapd.*\n"
-		    "(%s sh -c 'echo $$ >/run/tapd.pid; exec \"$@\"' - %s --json %s " VM_NIC " ixy0 "
+		    "(%s sh -c 'echo $$ >/run/tapd.pid; exec \"$@\"' - %s --json %s %s ixy0 "
 		    ">/run/tapd.out 2>/run/tapd.err; echo $? >/run/tapd.status) >/dev/null 2>&1 &\n"
 		    "until grep -q ': ready on ' /run/tapd.err; do ! test -e /run/tapd.status || exit 1; "
 		    "sleep "
 		    "0.1; done",
-		    prefix, rig_program("ixy-tapd"), options))
+		    prefix, rig_program("ixy-tapd"), options, device))
 		fail_msg("ixy-tapd does not get ready: %s", tapd_words(vm));
+}
+
+void tapd_launch(struct vm *vm, const char *prefix, const char *options)
+{
+	tapd_launch_on(vm, VM_NIC, prefix, options);
 }
 
 void tapd_up_behind(struct vm *vm, const char *prefix, const char *options)

@@ -17,6 +17,8 @@
  * start it and wait until it is ready.
  */
 void tapd_launch(struct vm *vm, const char *prefix, const char *options);
+/* The same on another device, such as "xdp:eth0". */
+void tapd_launch_on(struct vm *vm, const char *device, const char *prefix, const char *options);
 /* Then its interface gets its addresses and has carrier. */
 void tapd_up_behind(struct vm *vm, const char *prefix, const char *options);
 void tapd_up(struct vm *vm, const char *options);
