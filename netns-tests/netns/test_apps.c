@@ -451,7 +451,13 @@ static void l2fwd_forwards_in_generic_mode_and_single_frames(void **state)
 
 static void l2fwd_forwards_without_sleeping(void **state)
 {
-	forward_both_ways(*state, "--spin --busy-poll 20us", 300);
+	struct rig *rig = *state;
+
+	forward_both_ways(rig, "--spin --busy-poll 20us", 300);
+	/* The interfaces' interrupts are as they were. */
+	command_ok(rig->host,
+		"cat /sys/class/net/d[01]/napi_defer_hard_irqs /sys/class/net/d[01]/gro_flush_timeout | "
+		"{ ! grep -qvx 0; }");
 }
 
 static void l2fwd_forwards_jumbo_frames(void **state)
