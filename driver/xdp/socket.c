@@ -406,6 +406,7 @@ static int prepare(struct xsk_socket *xsk, struct xsk_queues **queues, const str
 	return open_socket_rings(xsk, config);
 }
 
+/* Under the lock `opening`. */
 static int open_locked(struct xsk_socket *xsk, const struct xsk_socket_config *config)
 {
 	struct xsk_umem *umem = xsk->umem;
@@ -428,6 +429,7 @@ static int open_locked(struct xsk_socket *xsk, const struct xsk_socket_config *c
 	xsk->multi_buffer = with ? with->multi_buffer : config->flags & XSK_MULTI_BUFFER;
 	xsk->need_wakeup = with ? with->need_wakeup : !(config->flags & XSK_NO_NEED_WAKEUP);
 	xsk->queues = queues;
+	pthread_mutex_lock(&umem->state->lock);
 	if (!shared) {
 		queues->next = umem->state->queues;
 		umem->state->queues = queues;
@@ -436,6 +438,7 @@ static int open_locked(struct xsk_socket *xsk, const struct xsk_socket_config *c
 	queues->sockets++;
 	xsk->next = umem->state->sockets;
 	umem->state->sockets = xsk;
+	pthread_mutex_unlock(&umem->state->lock);
 	return 0;
 }
 
@@ -470,9 +473,9 @@ int xsk_socket_open(struct xsk_umem *umem, const struct xsk_socket_config *confi
 	xsk->ifindex = ifindex;
 	xsk->queue_id = config->queue_id;
 
-	pthread_mutex_lock(&umem->state->lock);
+	pthread_mutex_lock(&umem->state->opening);
 	rc = open_locked(xsk, config);
-	pthread_mutex_unlock(&umem->state->lock);
+	pthread_mutex_unlock(&umem->state->opening);
 	if (rc < 0) {
 		free_socket(xsk);
 		return rc;
@@ -503,6 +506,7 @@ void xsk_socket_close(struct xsk_socket *xsk)
 		return;
 	state = xsk->umem->state;
 	queues = xsk->queues;
+	pthread_mutex_lock(&state->opening);
 	pthread_mutex_lock(&state->lock);
 	for (struct xsk_socket **s = &state->sockets; *s; s = &(*s)->next) {
 		if (*s == xsk) {
@@ -525,6 +529,7 @@ void xsk_socket_close(struct xsk_socket *xsk)
 	}
 	free_socket(xsk);
 	pthread_mutex_unlock(&state->lock);
+	pthread_mutex_unlock(&state->opening);
 }
 
 /* --- what a socket is ----------------------------------------------------------------------------------- */

@@ -84,6 +84,7 @@ static void release(struct xsk_umem *umem)
 	if (state) {
 		if (state->map_size)
 			munmap(umem->memory, state->map_size);
+		pthread_mutex_destroy(&state->opening);
 		pthread_mutex_destroy(&state->lock);
 		pthread_mutex_destroy(&state->frame_lock);
 		free(state->free_stack);
@@ -126,6 +127,7 @@ int xsk_umem_create(const struct xsk_umem_config *config, struct xsk_umem **resu
 							    : ~(uint64_t)(umem->frame_size - 1);
 	state->fill_size = config->fill_size ? config->fill_size : XSK_DEFAULT_RING_SIZE;
 	state->completion_size = config->completion_size ? config->completion_size : XSK_DEFAULT_RING_SIZE;
+	pthread_mutex_init(&state->opening, NULL);
 	pthread_mutex_init(&state->lock, NULL);
 	pthread_mutex_init(&state->frame_lock, NULL);
 
@@ -153,9 +155,9 @@ int xsk_umem_free(struct xsk_umem *umem)
 
 	if (!umem)
 		return 0;
-	pthread_mutex_lock(&umem->state->lock);
+	pthread_mutex_lock(&umem->state->opening);
 	used = umem->state->sockets;
-	pthread_mutex_unlock(&umem->state->lock);
+	pthread_mutex_unlock(&umem->state->opening);
 	if (used)
 		return ixy_fail(EBUSY, "UMEM: a socket still uses it");
 	release(umem);

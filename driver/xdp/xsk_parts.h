@@ -71,7 +71,11 @@ struct xsk_socket {
 };
 
 struct xsk_umem_state {
-	/* Sockets and queues. */
+	/*
+	 * Sockets and queues. Opening takes seconds where a queue is busy, so it has a lock of its own: who holds
+	 * both may change the lists, who holds either may read them. `opening` is taken first.
+	 */
+	pthread_mutex_t opening;
 	pthread_mutex_t lock;
 	struct xsk_socket *sockets;
 	struct xsk_queues *queues;

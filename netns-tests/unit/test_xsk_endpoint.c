@@ -418,29 +418,6 @@ static void shutdown_wakes_readers_and_writers_for_good(void **state)
 	assert_int_equal(xsk_endpoint_write(pair->a, in, 60, -1), -ESHUTDOWN);
 }
 
-/* Wait until a thread of ours sleeps in poll(). */
-static void wait_for_poll(const int *tid)
-{
-	for (int i = 0; i < XSK_PATIENCE_MS; i++) {
-		int id = __atomic_load_n(tid, __ATOMIC_ACQUIRE);
-		char path[64];
-		long number = -1;
-		FILE *file;
-
-		snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", id);
-		file = id ? fopen(path, "r") : NULL;
-		if (file) {
-			if (fscanf(file, "%ld", &number) != 1)
-				number = -1; /* it is running */
-			fclose(file);
-		}
-		if (number == SYS_poll || number == SYS_ppoll)
-			return;
-		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-	}
-	fail_msg("the reader does not wait");
-}
-
 /* Close itself wakes who is inside, waits until they have left, and only then frees. */
 static void close_wakes_and_waits_for_who_is_inside(void **state)
 {
@@ -450,7 +427,7 @@ static void close_wakes_and_waits_for_who_is_inside(void **state)
 	(void)state;
 	reader.endpoint = endpoint(&(struct xsk_endpoint_config){.ifname = "va"});
 	assert_int_equal(pthread_create(&thread, NULL, read_for_ever, &reader), 0);
-	wait_for_poll(&reader.tid);
+	wait_for_call(&reader.tid, SYS_poll, SYS_ppoll);
 	assert_int_equal(xsk_endpoint_close(reader.endpoint), 0);
 	assert_int_equal(pthread_join(thread, NULL), 0);
 	assert_int_equal(reader.rc, -ESHUTDOWN);

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <linux/capability.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -227,6 +228,45 @@ static void a_queue_of_another_umem_is_busy_and_comes_free_with_its_last_socket(
 	xsk_socket_close(b);
 	assert_int_equal(xsk_umem_free(first), 0);
 	assert_int_equal(xsk_umem_free(second), 0);
+}
+
+struct opener {
+	struct xsk_umem *umem;
+	struct xsk_socket *xsk;
+	int tid, rc;
+};
+
+static void *open_queue_1(void *arg)
+{
+	struct opener *opener = arg;
+
+	__atomic_store_n(&opener->tid, (int)syscall(SYS_gettid), __ATOMIC_RELEASE);
+	opener->rc = open_socket(opener->umem, "va", 1, 0, &opener->xsk);
+	return NULL;
+}
+
+/* If the getters waited for the opener, the queue would come free only after it has given up. */
+static void who_waits_for_a_queue_keeps_nobody_from_the_umems_other_sockets(void **state)
+{
+	struct opener opener = {.umem = small_umem()};
+	struct xsk_umem *other = small_umem();
+	struct xsk_socket *mine, *in_the_way;
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(open_socket(opener.umem, "va", 0, 0, &mine), 0);
+	assert_int_equal(open_socket(other, "va", 1, 0, &in_the_way), 0);
+	assert_int_equal(pthread_create(&thread, NULL, open_queue_1, &opener), 0);
+	wait_for_call(&opener.tid, SYS_nanosleep, SYS_clock_nanosleep);
+	assert_int_equal(xsk_num_filled(xsk_socket_queues(mine)), 0);
+	assert_int_equal(xsk_num_transmitted(xsk_socket_queues(mine)), 0);
+	xsk_socket_close(in_the_way);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(opener.rc, 0);
+	xsk_socket_close(opener.xsk);
+	xsk_socket_close(mine);
+	assert_int_equal(xsk_umem_free(opener.umem), 0);
+	assert_int_equal(xsk_umem_free(other), 0);
 }
 
 /* asavie/xdp#32: the kernel lets go of a closed queue only later. */
@@ -574,6 +614,7 @@ int main(void)
 		TEST(a_umem_outlives_the_socket_that_registered_it_and_all_of_them),
 		TEST(frames_go_from_one_interface_to_the_other_within_one_umem),
 		TEST(a_queue_of_another_umem_is_busy_and_comes_free_with_its_last_socket),
+		TEST(who_waits_for_a_queue_keeps_nobody_from_the_umems_other_sockets),
 		TEST(a_queue_is_opened_again_at_once_ten_times_in_a_row),
 		TEST(a_queue_that_is_not_there_is_told_with_how_many_there_are),
 		TEST(sizes_and_flags_that_cannot_be_are_refused),

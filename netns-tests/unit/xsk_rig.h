@@ -8,6 +8,7 @@
 #define UNIT_XSK_RIG_H
 
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -148,6 +149,29 @@ static inline void receive_all(struct xsk_end *end, struct xdp_desc descs[], uin
 			fail_msg("%u of %u descriptors received: %d", got, count, rc);
 		got += (uint32_t)rc;
 	}
+}
+
+/* Wait until a thread of ours, which has stored its id there, sleeps in one of two system calls. */
+static inline void wait_for_call(const int *tid, long one, long other)
+{
+	for (int i = 0; i < XSK_PATIENCE_MS; i++) {
+		int id = __atomic_load_n(tid, __ATOMIC_ACQUIRE);
+		char path[64];
+		long number = -1;
+		FILE *file;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", id);
+		file = id ? fopen(path, "re") : NULL;
+		if (file) {
+			if (fscanf(file, "%ld", &number) != 1)
+				number = -1; /* it is running */
+			fclose(file);
+		}
+		if (number == one || number == other)
+			return;
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	fail_msg("the thread does not wait");
 }
 
 #endif
