@@ -215,7 +215,7 @@ static void start_programs(struct vm *vm, const struct vm_options *options)
 
 	let_inherit(pair[1], true);
 	vm->qemu = process_start("qemu", NULL,
-		"exec qemu-system-x86_64 -M q35,kernel-irqchip=%s,memory-backend=ram "
+		"ulimit -c 0; exec qemu-system-x86_64 -M q35,kernel-irqchip=%s,memory-backend=ram "
 		"-accel tcg,thread=single -cpu max -smp 2 -m 1G %s "
 		"-object memory-backend-memfd,id=ram,size=1G,share=on "
 		"-nographic -nodefaults -no-reboot -serial stdio "
@@ -234,7 +234,7 @@ static void start_programs(struct vm *vm, const struct vm_options *options)
 
 static bool crashed(struct process *process)
 {
-	return !process_running(process) && process_wait(process, 1) == STATUS_SIGNAL + SIGSEGV;
+	return process_wait(process, 5) == STATUS_SIGNAL + SIGSEGV;
 }
 
 static int connect_agent(void)
