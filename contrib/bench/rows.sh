@@ -261,25 +261,29 @@ measure_raw()
 	"raw_$1" l2fwd
 }
 
-# Busy polling as net_af_xdp has it by default (20 us; ours defers interrupts too, there that is the user's to do).
+# Busy polling as net_af_xdp has it by default (20 us; ours defers interrupts too, there that is the user's to do). A
+# session of its own, as all that is measured has: on a busy machine the scheduler shares CPUs out by sessions.
 raw_xdp()
 {
 	set_up_wire xdp && case $1 in
 	rxdrop)
 		flood_raw
-		at_here "$build/apps/xdpbench" --spin --busy-poll 20us --quiet --time "${seconds}s" rxdrop wire0 >"$dir/out" 2>"$dir/log"
+		setsid --wait ip netns exec "$here" "$build/apps/xdpbench" --spin --busy-poll 20us --quiet --time "${seconds}s" \
+			rxdrop wire0 >"$dir/out" 2>"$dir/log"
 		record raw_rxdrop "$(sed -n 's/^rxdrop: \([0-9]*\) frames.* in \([0-9.]*\) s:.*/\1 \2/p' "$dir/out" |
 			awk '{ printf "%.1f", $1 / $2 / 1000 }')"
 		;;
 	txonly)
-		at_here "$build/apps/xdpbench" --spin --quiet --time $((seconds + 2))s txonly wire0 >"$dir/out" 2>"$dir/log" &
+		setsid ip netns exec "$here" "$build/apps/xdpbench" --spin --quiet --time $((seconds + 2))s \
+			txonly wire0 >"$dir/out" 2>"$dir/log" &
 		helpers+=($!)
 		sleep 1
 		record raw_txonly "$(rate_at_peer)"
 		;;
 	l2fwd)
 		flood_raw
-		at_here "$build/apps/l2fwd" --spin --busy-poll 20us --quiet --time $((seconds + 2))s wire0 >"$dir/out" 2>"$dir/log" &
+		setsid ip netns exec "$here" "$build/apps/l2fwd" --spin --busy-poll 20us --quiet --time $((seconds + 2))s \
+			wire0 >"$dir/out" 2>"$dir/log" &
 		helpers+=($!)
 		sleep 1
 		record raw_l2fwd "$(rate_at_peer)"
