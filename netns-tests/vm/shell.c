@@ -4,6 +4,8 @@
  *
  *	shell [iommu] [kernel parameters...]
  */
+#include <unistd.h>
+
 #include "vm.h"
 
 #define LINE_SECONDS 600
@@ -26,6 +28,7 @@ int main(int argc, char *argv[])
 	if (!rig_begin())
 		return EXIT_FAILURE;
 	vm_boot_with(&state, &options);
+	alarm(0); /* the rig's limit of a test */
 	vm = state;
 	printf("In the guest you are root, on the host's files (a copy: write where you like); modprobe "
 	       "ixgbe makes "
