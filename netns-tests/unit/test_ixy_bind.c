@@ -295,7 +295,7 @@ static void hold_by_vfio(bool lets_go)
 	sh("exec 3<>dev/vfio/17; sleep 60 >/dev/null 2>&1 & echo $! >holder");
 	sh("rm " DRIVERS "vfio-pci/unbind && mkfifo " DRIVERS "vfio-pci/unbind && : >" UNBINDING);
 	sh("printf '#!/bin/sh\ncd %s\necho >>slept\n"
-	   "test $(wc -l <slept) -lt 2 || rm -f " DEVICES NIC "/driver\n"
+	   "test ! -e " UNBINDING " || test $(wc -l <slept) -lt 2 || rm -f " DEVICES NIC "/driver\n"
 	   "test $(wc -l <slept) -ne %d || { cat " DRIVERS "vfio-pci/unbind >unbound; rm " UNBINDING "; }\n"
 	   "exec /bin/sleep 0.01\n' >bin/sleep && chmod 755 bin/sleep",
 		root, lets_go ? 3 : 0);
