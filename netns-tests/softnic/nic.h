@@ -253,6 +253,7 @@ struct tx_queue {
 	uint32_t head;
 	uint32_t bad_tail;     /* last tail that was refused, so that it is counted once */
 	uint32_t idle_tail;    /* as last seen while the queue was disabled */
+	bool retired;          /* was enabled once since the reset, and disabled again */
 	bool changed;          /* ring registers were found changed */
 	uint32_t partial_tail; /* the tail ended amid a packet: nothing to do until it moves */
 	uint32_t written;      /* write-back has come this far; behind head only while tx-stall strikes */
@@ -277,6 +278,7 @@ struct rx_queue {
 	bool drop_en;
 	bool halted;                  /* its ring cannot be reached by DMA: dead until enabled anew */
 	uint32_t bad_tail, idle_tail; /* as in struct tx_queue */
+	bool retired;
 	bool changed;
 };
 

@@ -182,6 +182,10 @@ static bool is_dormant(const struct nic *nic, unsigned n)
 	       !(nic_reg(nic, RDBAL(n)) | nic_reg(nic, RDBAH(n)) | nic_reg(nic, RDLEN(n)));
 }
 
+/*
+ * A tail moved on a queue that is yet to be enabled would have the NIC fetch descriptors of no ring. On one that
+ * has just been disabled it does no harm: what polls it may ring once more (stock ixgbe does, with AF_XDP).
+ */
 void nic_rx_queue_update(struct nic *nic, unsigned n)
 {
 	struct rx_queue *q = &nic->rxq[n];
@@ -197,9 +201,9 @@ void nic_rx_queue_update(struct nic *nic, unsigned n)
 	} else if (q->enabled) {
 		nic_receive_flush(nic);
 		q->enabled = false;
-		q->idle_tail = nic_reg(nic, RDT(n)); /* again: it may have moved before the queue stopped */
+		q->retired = true;
 	} else if (tail != q->idle_tail) {
-		if (tail != 0 && !nic->reset_behind)
+		if (tail != 0 && !q->retired && !nic->reset_behind)
 			nic_violate(nic, NIC_VIOLATION_TAIL_DISABLED, "RX queue %u: RDT %u", n, tail);
 		q->idle_tail = tail;
 	}

@@ -132,9 +132,9 @@ void nic_tx_queue_update(struct nic *nic, unsigned n)
 		check_unchanged(nic, n, q);
 	} else if (q->enabled) {
 		queue_disable(nic, n);
-		q->idle_tail = nic_reg(nic, TDT(n)); /* again: it may have moved before the queue stopped */
+		q->retired = true;
 	} else if (tail != q->idle_tail) {
-		if (tail != 0 && !nic->reset_behind)
+		if (tail != 0 && !q->retired && !nic->reset_behind)
 			nic_violate(nic, NIC_VIOLATION_TAIL_DISABLED, "TX queue %u: TDT %u", n, tail);
 		q->idle_tail = tail;
 	}

@@ -446,6 +446,8 @@ static void the_tail_of_a_disabled_queue_stays(void **state)
 	nic_reg_set(rig->nic, RDT(0), 3);
 	rig_write(rig, RXDCTL(0), 0);
 	nic_rx_queue_update(rig->nic, 0);
+	nic_reg_set(rig->nic, RDT(0), 4);
+	nic_rx_queue_update(rig->nic, 0);
 	rig_violated(rig, NIC_VIOLATION_TAIL_DISABLED, 0);
 }
 
