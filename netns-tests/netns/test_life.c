@@ -132,6 +132,24 @@ static void assert_busy(struct rig *rig, const char *arguments, const char *why)
 		fail_msg("%s: ended with %d:\n%s", arguments, status, process_stderr(tapd));
 }
 
+static void three_capabilities_are_enough_over_af_xdp(void **state)
+{
+	struct rig *rig = *state;
+
+	rig->tapd = process_start("ixy-tapd", rig->host,
+		"exec setpriv --bounding-set=-all,+net_raw,+net_admin,+bpf %s --json %s ixy0",
+		rig_program("ixy-tapd"), rig_device(rig));
+	tapd_await_ready(rig->tapd);
+	rig_addresses(rig);
+	rig_await_ping(rig);
+	command_ok(rig->host, "ip link set ixy0 mtu 1400 && ip link set ixy0 promisc on");
+	assert_soon(5, rig_device_mtu(rig) == 1400 && rig_device_promisc(rig));
+	assert_true(rig_ping(rig));
+	tapd_assert_conserved(rig->tapd, 0);
+	tapd_assert_stops(rig->tapd);
+	assert_false(link_exists(rig->host, "ixy0"));
+}
+
 static void an_interface_that_somebody_uses_is_refused_unless_forced(void **state)
 {
 	struct rig *rig = *state;
@@ -471,6 +489,7 @@ int main(void)
 		RIG_TEST_SOFT(a_daemon_whose_software_nic_is_killed_says_so_and_ends),
 		RIG_TEST(a_daemon_whose_interface_is_deleted_says_so_and_ends),
 		RIG_TEST_XDP(a_daemon_whose_interface_below_is_deleted_says_so_and_ends),
+		RIG_TEST_XDP(three_capabilities_are_enough_over_af_xdp),
 		RIG_TEST_XDP(an_interface_that_somebody_uses_is_refused_unless_forced),
 		RIG_TEST(sigterm_and_sigint_end_it_in_order_under_traffic),
 		RIG_TEST(two_daemons_with_a_device_each_do_not_disturb_each_other),
