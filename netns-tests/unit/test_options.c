@@ -18,12 +18,14 @@ static char error[256];
 static int parse(const char *arguments, struct options *o)
 {
 	static char text[512];
-	char *argv[32] = {(char *)"ixy-tapd"};
+	char *argv[64] = {(char *)"ixy-tapd"};
 	int argc = 1;
 
 	snprintf(text, sizeof(text), "%s", arguments);
-	for (char *word = strtok(text, " "); word; word = strtok(NULL, " "))
+	for (char *word = strtok(text, " "); word; word = strtok(NULL, " ")) {
+		assert_in_range(argc, 1, sizeof(argv) / sizeof(argv[0]) - 2);
 		argv[argc++] = word;
+	}
 	argv[argc] = NULL;
 	error[0] = '\0';
 	return options_parse(argc, argv, o, error, sizeof(error));
