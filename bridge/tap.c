@@ -33,6 +33,7 @@
 #include "bridge/interface.h"
 #include "bridge/log.h"
 #include "bridge/netns.h"
+#include "driver/gso.h"
 
 #define VNET_HDR_SIZE sizeof(struct virtio_net_hdr_v1)
 _Static_assert(sizeof(struct virtio_net_hdr_v1) == 12, "what TUNSETVNETHDRSZ is told");
@@ -42,9 +43,6 @@ _Static_assert(sizeof(struct virtio_net_hdr_v1) <= PKT_BUF_HEADROOM, "the header
 #ifndef TUN_F_USO4
 #define TUN_F_USO4 0x20
 #define TUN_F_USO6 0x40
-#endif
-#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
-#define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
 
 #define ETH_HEADER    14
@@ -383,21 +381,10 @@ static enum ixy_drop drop_reason(int error)
  */
 static void put_header(uint8_t *start, const struct pkt_buf *frame)
 {
-	struct virtio_net_hdr_v1 header = {0};
+	struct virtio_net_hdr request = gso_request(frame);
 
-	if (frame->flags & (PKT_TX_L4_CSUM | PKT_TX_TSO4 | PKT_TX_TSO6)) {
-		header.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-		header.csum_start = frame->csum_start;
-		header.csum_offset = frame->csum_offset;
-	}
-	if (frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO)) {
-		header.gso_type = frame->flags & PKT_TX_TSO4   ? VIRTIO_NET_HDR_GSO_TCPV4
-				  : frame->flags & PKT_TX_TSO6 ? VIRTIO_NET_HDR_GSO_TCPV6
-							       : VIRTIO_NET_HDR_GSO_UDP_L4;
-		header.hdr_len = frame->header_size;
-		header.gso_size = frame->gso_size;
-	}
-	memcpy(start, &header, sizeof(header));
+	memset(start, 0, VNET_HDR_SIZE); /* num_buffers, behind the request, is of no meaning here */
+	memcpy(start, &request, sizeof(request));
 }
 
 /* What the kernel leaves for the NIC to do. Whether it fits the frame is for the driver to check. */

@@ -136,14 +136,13 @@ static void complete_checksums(struct pkt_buf *frames[], uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		struct pkt_buf *frame = frames[i];
-		struct virtio_net_hdr request = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
-			.csum_start = frame->csum_start,
-			.csum_offset = frame->csum_offset};
+		struct virtio_net_hdr request;
 		struct iovec iov[PKT_BUF_MAX_SEGMENTS];
 		uint32_t pieces = 0;
 
 		if (likely(!(frame->flags & PKT_TX_L4_CSUM)))
 			continue;
+		request = gso_request(frame);
 		for (const struct pkt_buf *buf = frame; buf && pieces < PKT_BUF_MAX_SEGMENTS; buf = buf->next)
 			iov[pieces++] = (struct iovec){buf->data, buf->size};
 		/* Where it does not fit the frame, the kernel will see for itself that the checksum is bad. */

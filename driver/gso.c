@@ -60,6 +60,27 @@ static void put32(uint8_t *p, uint32_t value)
 	put16(p + 2, value);
 }
 
+/* --- what is asked for ----------------------------------------------------------------------------------------- */
+
+struct virtio_net_hdr gso_request(const struct pkt_buf *frame)
+{
+	struct virtio_net_hdr request = {0};
+
+	if (frame->flags & PKT_TX_L4_CSUM) {
+		request.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+		request.csum_start = frame->csum_start;
+		request.csum_offset = frame->csum_offset;
+	}
+	if (frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO)) {
+		request.gso_type = frame->flags & PKT_TX_TSO4   ? VIRTIO_NET_HDR_GSO_TCPV4
+				   : frame->flags & PKT_TX_TSO6 ? VIRTIO_NET_HDR_GSO_TCPV6
+								: VIRTIO_NET_HDR_GSO_UDP_L4;
+		request.hdr_len = frame->header_size;
+		request.gso_size = frame->gso_size;
+	}
+	return request;
+}
+
 /* --- scattered frames ------------------------------------------------------------------------------------------ */
 
 static size_t iov_size(const struct iovec *iov, size_t count)

@@ -26,6 +26,8 @@
 #include <sys/uio.h>
 #include <linux/virtio_net.h>
 
+#include "driver/packet.h"
+
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
@@ -46,6 +48,12 @@ struct gso {
 	size_t iov_offset;
 	uint8_t header[GSO_HEADER_MAX]; /* of the super-frame, checksums prepared */
 };
+
+/*
+ * What a frame's flags (PKT_TX_L4_CSUM, PKT_TX_TSO4, PKT_TX_TSO6, PKT_TX_USO) leave to be done, as the request that
+ * the functions here and the kernel take; all zero for a frame that is complete.
+ */
+struct virtio_net_hdr gso_request(const struct pkt_buf *frame);
 
 /*
  * Start on a super-frame (vnet->gso_type other than NONE) that lies in count pieces, 14-byte Ethernet header

@@ -141,22 +141,6 @@ static uint32_t pieces_of(const struct pkt_buf *frame, struct iovec *iov, uint32
 	return size == frame->frame_size ? n : 0;
 }
 
-static struct virtio_net_hdr request_of(const struct pkt_buf *frame)
-{
-	uint8_t type = frame->flags & PKT_TX_TSO4   ? VIRTIO_NET_HDR_GSO_TCPV4
-		       : frame->flags & PKT_TX_TSO6 ? VIRTIO_NET_HDR_GSO_TCPV6
-		       : frame->flags & PKT_TX_USO  ? VIRTIO_NET_HDR_GSO_UDP_L4
-						    : VIRTIO_NET_HDR_GSO_NONE;
-
-	return (struct virtio_net_hdr){
-		.flags = frame->flags & PKT_TX_L4_CSUM ? VIRTIO_NET_HDR_F_NEEDS_CSUM : 0,
-		.gso_type = type,
-		.gso_size = frame->gso_size,
-		.csum_start = frame->csum_start,
-		.csum_offset = frame->csum_offset,
-	};
-}
-
 /* Ethernet has no shorter frames; the room is there. Returns the frame's size. */
 static inline uint32_t pad(uint8_t *frame, uint32_t size)
 {
@@ -309,7 +293,7 @@ static bool finish_by_socket(
 /* True: the frame is ours, sent or dropped. */
 static bool send_super(struct xdp_queue *q, struct pkt_buf *frame)
 {
-	const struct virtio_net_hdr request = request_of(frame);
+	const struct virtio_net_hdr request = gso_request(frame);
 	uint32_t count = pieces_of(frame, q->super_iov, XDP_SUPER_IOV), needed;
 
 	if (unlikely(count == 0 || gso_begin(&q->gso, &request, q->super_iov, count) < 0)) {
@@ -365,7 +349,7 @@ static bool send_frame(struct xdp_queue *q, struct pkt_buf *frame)
 		return true;
 	}
 	if (frame->flags & PKT_TX_L4_CSUM) {
-		const struct virtio_net_hdr request = request_of(frame);
+		const struct virtio_net_hdr request = gso_request(frame);
 
 		if (unlikely(gso_checksum(&request, iov, count) < 0)) {
 			drop(q, frame, IXY_DROP_TX_BAD_OFFLOAD);
