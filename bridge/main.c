@@ -286,7 +286,8 @@ static void pools_stop(struct daemon *d)
 }
 
 /*
- * The NIC hangs, or has lost its state: stand clear, reset it, go on. Carrier goes and comes back; everything else stays as it was.
+ * The NIC hangs, or has lost its state: stand clear, reset it, go on. Carrier goes and comes back; everything
+ * else stays as it was.
  */
 static void reset_device(struct daemon *d)
 {
@@ -592,6 +593,7 @@ int main(int argc, char *argv[])
 {
 	static struct daemon d;
 	char error[256];
+	uint16_t queues;
 	int rc;
 
 	if (!open_standard_fds())
@@ -610,8 +612,9 @@ int main(int argc, char *argv[])
 		return 0;
 	}
 	/* A spec may say how many queues it wants; saying so twice differently is for the driver to refuse. */
-	if (d.options.queues == 1 && ixy_spec_queues(d.options.device))
-		d.options.queues = ixy_spec_queues(d.options.device);
+	queues = ixy_spec_queues(d.options.device);
+	if (d.options.queues == 1 && queues)
+		d.options.queues = queues;
 	log_set_level(d.options.log_level);
 	ixy_set_log(library_log);
 	/*
