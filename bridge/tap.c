@@ -383,6 +383,8 @@ static void put_header(uint8_t *start, const struct pkt_buf *frame)
 {
 	struct virtio_net_hdr request = gso_request(frame);
 
+	if (frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6)) /* the kernel knows none without */
+		request.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 	memset(start, 0, VNET_HDR_SIZE); /* num_buffers, behind the request, is of no meaning here */
 	memcpy(start, &request, sizeof(request));
 }

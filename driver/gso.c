@@ -66,11 +66,11 @@ struct virtio_net_hdr gso_request(const struct pkt_buf *frame)
 {
 	struct virtio_net_hdr request = {0};
 
-	if (frame->flags & PKT_TX_L4_CSUM) {
-		request.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-		request.csum_start = frame->csum_start;
-		request.csum_offset = frame->csum_offset;
-	}
+	if (!(frame->flags & (PKT_TX_L4_CSUM | PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO)))
+		return request;
+	request.flags = frame->flags & PKT_TX_L4_CSUM ? VIRTIO_NET_HDR_F_NEEDS_CSUM : 0;
+	request.csum_start = frame->csum_start;
+	request.csum_offset = frame->csum_offset;
 	if (frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO)) {
 		request.gso_type = frame->flags & PKT_TX_TSO4   ? VIRTIO_NET_HDR_GSO_TCPV4
 				   : frame->flags & PKT_TX_TSO6 ? VIRTIO_NET_HDR_GSO_TCPV6
