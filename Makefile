@@ -49,7 +49,12 @@ PROGRAMS := $(BUILD)/ixy-tapd $(BUILD)/ixy-softnic
 TOOLS    := contrib/ixy-bind
 BENCH    := $(BUILD)/bench/traffic $(BUILD)/bench/naive
 FWD_COST := $(BUILD)/bench/fwd_cost
-APPS     := $(patsubst contrib/apps/%.c,$(BUILD)/apps/%,$(filter-out contrib/apps/app.c,$(wildcard contrib/apps/*.c)))
+# Two kinds of applications: examples of AF_XDP, which stay in the build directory, and those on ixy devices, which are
+# installed. One of these is contrib/apps/ixy-NAME.c, or a folder contrib/apps/NAME/, or both.
+app_SRC  := $(wildcard contrib/apps/app.c contrib/apps/app_*.c)
+APPS     := $(patsubst contrib/apps/%.c,$(BUILD)/apps/%,$(filter-out $(app_SRC) contrib/apps/ixy-%,$(wildcard contrib/apps/*.c)))
+IXY_APPS := $(addprefix $(BUILD)/ixy-,$(sort $(patsubst contrib/apps/ixy-%.c,%,$(wildcard contrib/apps/ixy-*.c)) \
+	$(patsubst contrib/apps/%/,%,$(dir $(wildcard contrib/apps/*/*.c)))))
 UNITS    := $(patsubst netns-tests/unit/%.c,$(BUILD)/unit/%,$(unit_SRC))
 NETNS    := $(patsubst netns-tests/netns/%.c,$(BUILD)/netns/%,$(netns_SRC))
 # The same programs under a second name run their tests on an AF_XDP device in place of the software NIC (rig.h).
@@ -62,7 +67,7 @@ VM_GUEST := $(patsubst netns-tests/vm/%.c,$(BUILD)/vm/%,$(guest_SRC))
 
 ##   all         the programs, the applications and the library, in build/ (default)
 .PHONY: all
-all: $(LIBIXY) $(PROGRAMS) $(APPS)
+all: $(LIBIXY) $(PROGRAMS) $(IXY_APPS) $(APPS)
 
 $(LIBIXY): $(call obj,$(driver_SRC))
 $(BRIDGE): $(call obj,$(bridge_SRC))
@@ -78,16 +83,18 @@ $(BUILD)/ixy-tapd: $(call obj,bridge/main.c) $(BRIDGE) $(LIBIXY)
 $(BUILD)/ixy-softnic: $(call obj,netns-tests/softnic/main.c) $(SOFTNIC) $(LIBIXY)
 $(BENCH): $(BUILD)/bench/%: $(BUILD)/obj/contrib/bench/%.o $(LIBIXY)
 $(FWD_COST): $(BUILD)/obj/contrib/bench/fwd_cost.o $(SOFTNIC) $(LIBIXY)
-# What the applications share is app.c.
-$(APPS): $(BUILD)/apps/%: $(BUILD)/obj/contrib/apps/%.o $(call obj,$(wildcard contrib/apps/app.c)) $(LIBIXY)
+$(APPS): $(BUILD)/apps/%: $(BUILD)/obj/contrib/apps/%.o $(call obj,$(app_SRC)) $(LIBIXY)
+.SECONDEXPANSION:
+$(IXY_APPS): $(BUILD)/ixy-%: $$(call obj,$$(wildcard contrib/apps/ixy-%.c contrib/apps/%/*.c) $(app_SRC)) $(LIBIXY)
 $(UNITS): $(BUILD)/unit/%: $(BUILD)/obj/netns-tests/unit/%.o $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(NETNS): $(BUILD)/netns/%: $(BUILD)/obj/netns-tests/netns/%.o $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(VM) $(VM_SHELL): $(BUILD)/vm/%: $(BUILD)/obj/netns-tests/vm/%.o $(VM_RIG) $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(VM_AGENT): $(call obj,netns-tests/vm/agent.c)
 $(VM_GUEST): $(BUILD)/vm/%: $(BUILD)/obj/netns-tests/vm/%.o $(LIBIXY)
 $(UNITS) $(NETNS) $(VM) $(VM_GUEST) $(VM_SHELL): LDLIBS += -lcmocka
-$(BUILD)/ixy-softnic $(UNITS) $(NETNS) $(VM) $(VM_SHELL) $(FWD_COST): LDLIBS += -lpcap
-$(PROGRAMS) $(APPS) $(UNITS) $(NETNS) $(VM) $(VM_AGENT) $(VM_GUEST) $(VM_SHELL) $(BENCH) $(FWD_COST):
+$(BUILD)/ixy-softnic $(filter %/ixy-pcap %/ixy-pktgen,$(IXY_APPS)) $(UNITS) $(NETNS) $(VM) $(VM_SHELL) \
+	$(FWD_COST): LDLIBS += -lpcap
+$(PROGRAMS) $(IXY_APPS) $(APPS) $(UNITS) $(NETNS) $(VM) $(VM_AGENT) $(VM_GUEST) $(VM_SHELL) $(BENCH) $(FWD_COST):
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -170,7 +177,7 @@ vm-shell: deps
 	@$(TEST_ENV) $(VM_SHELL) $(GUEST)
 
 ##   lint        formatting, static analysis, shell scripts, man pages
-SOURCES := $(wildcard driver/*.[ch] driver/*/*.[ch] bridge/*.[ch] netns-tests/*/*.[ch] contrib/*/*.[ch])
+SOURCES := $(wildcard driver/*.[ch] driver/*/*.[ch] bridge/*.[ch] netns-tests/*/*.[ch] contrib/*/*.[ch] contrib/apps/*/*.[ch])
 SCRIPTS := .ci/run $(TOOLS) $(wildcard contrib/*.sh contrib/*/*.sh contrib/completions/* netns-tests/*.sh netns-tests/vm/*.sh netns-tests/vm/init)
 MAN     := $(wildcard contrib/man/*.[1-9])
 # Not the tests: cmocka's assertions look to the analyzer as if they returned.
@@ -217,6 +224,7 @@ bench-cost-run: $(FWD_COST)
 HEADERS  := $(wildcard driver/ixy.h driver/packet.h driver/dma.h driver/drop.h driver/checksum.h \
 	driver/xdp/xsk.h driver/xdp/program.h driver/xdp/endpoint.h)
 sbindir  := $(PREFIX)/sbin
+bindir   := $(PREFIX)/bin
 libdir   := $(PREFIX)/lib
 incdir   := $(PREFIX)/include/ixy
 mandir   := $(PREFIX)/share/man
@@ -227,8 +235,9 @@ COMPLETE := $(wildcard contrib/completions/*)
 man_of    = $(mandir)/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
 .PHONY: install uninstall
 install: all
-	install -d $(addprefix $(DESTDIR),$(sbindir) $(libdir)/pkgconfig $(incdir)/driver $(compdir) $(unitdir))
+	install -d $(addprefix $(DESTDIR),$(sbindir) $(bindir) $(libdir)/pkgconfig $(incdir)/driver $(compdir) $(unitdir))
 	install -m 755 $(PROGRAMS) $(TOOLS) $(DESTDIR)$(sbindir)
+	$(if $(IXY_APPS),install -m 755 $(IXY_APPS) $(DESTDIR)$(bindir))
 	install -m 644 $(LIBIXY) $(DESTDIR)$(libdir)
 	$(foreach header,$(HEADERS),install -D -m 644 $(header) $(DESTDIR)$(incdir)/$(header)$(newline))
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' contrib/ixy.pc.in >$(DESTDIR)$(libdir)/pkgconfig/ixy.pc
@@ -236,7 +245,8 @@ install: all
 	$(foreach file,$(COMPLETE),install -m 644 $(file) $(DESTDIR)$(compdir)$(newline))
 	$(foreach unit,$(UNIT),sed 's|@SBINDIR@|$(sbindir)|' $(unit) >$(DESTDIR)$(unitdir)/$(notdir $(unit))$(newline))
 uninstall:
-	rm -f $(addprefix $(DESTDIR),$(addprefix $(sbindir)/,$(notdir $(PROGRAMS) $(TOOLS))) $(libdir)/libixy.a \
+	rm -f $(addprefix $(DESTDIR),$(addprefix $(sbindir)/,$(notdir $(PROGRAMS) $(TOOLS))) \
+		$(addprefix $(bindir)/,$(notdir $(IXY_APPS))) $(libdir)/libixy.a \
 		$(libdir)/pkgconfig/ixy.pc $(addprefix $(incdir)/,$(HEADERS)) \
 		$(foreach page,$(MAN),$(call man_of,$(page))) $(addprefix $(compdir)/,$(notdir $(COMPLETE))) \
 		$(addprefix $(unitdir)/,$(notdir $(UNIT))))
