@@ -240,6 +240,11 @@ uint16_t ixy_max_mtu(const struct ixy_device *dev)
 	return dev->max_mtu;
 }
 
+struct mempool *ixy_rx_pool(const struct ixy_device *dev, uint16_t queue)
+{
+	return dev->ops->rx_pool ? dev->ops->rx_pool(dev, queue) : NULL;
+}
+
 struct ixy_link ixy_link_get(const struct ixy_device *dev)
 {
 	return (struct ixy_link){

@@ -207,6 +207,12 @@ uint16_t ixy_rx_queues(const struct ixy_device *dev);
 uint16_t ixy_tx_queues(const struct ixy_device *dev);
 uint16_t ixy_max_mtu(const struct ixy_device *dev); /* 9710 on an 82599 */
 
+/*
+ * The pool whose buffers a queue receives into: to be shared with a device that is to send them as they are. It is
+ * the device's own and lives until ixy_close(). NULL: none that could be shared, so frames have to be copied.
+ */
+struct mempool *ixy_rx_pool(const struct ixy_device *dev, uint16_t queue);
+
 /* As of the last ixy_poll_events(); any thread. */
 struct ixy_link ixy_link_get(const struct ixy_device *dev);
 

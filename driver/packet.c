@@ -223,6 +223,17 @@ int ixy_mempool_share(struct mempool *pool, struct ixy_device *dev)
 	return 0;
 }
 
+void ixy_mempool_unshare(struct mempool *pool, struct ixy_device *dev)
+{
+	for (uint32_t i = 1; i < pool->device_count; i++) {
+		if (pool->devices[i] != dev->pci || !dev->pci)
+			continue;
+		dma_unshare(dev->pci, pool->dma);
+		pool->devices[i] = pool->devices[--pool->device_count];
+		return;
+	}
+}
+
 /* --- hot path ------------------------------------------------------------------------------------ */
 
 static inline void push(struct pkt_buf *buf)

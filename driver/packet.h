@@ -146,11 +146,17 @@ struct mempool {
 struct mempool *ixy_mempool_create(struct ixy_device *dev, uint32_t count, uint32_t data_size);
 
 /*
- * Let a second device use this pool's buffers too (forwarding A -> B sends what A received). The pool must be
- * freed before either is closed. Returns 0, or -ENOTSUP where the devices address memory differently. An AF_XDP
- * device copies what it did not receive itself, so it takes any pool's buffers without this.
+ * Let a second device use this pool's buffers too (forwarding A -> B sends what A received: ixy_rx_pool()). The pool
+ * must be freed, or unshared, before either is closed. Returns 0, or -ENOTSUP where the devices address memory
+ * differently. An AF_XDP device copies what it did not receive itself, so it takes any pool's buffers without this.
  */
 int ixy_mempool_share(struct mempool *pool, struct ixy_device *dev);
+
+/*
+ * The device may not use them any more. None may be in its rings: after ixy_stop(). Nothing happens where the pool
+ * was not shared with it, or made for it.
+ */
+void ixy_mempool_unshare(struct mempool *pool, struct ixy_device *dev);
 
 /* Free the pool. All its buffers must have come back; -EBUSY (nothing freed) where some have not. NULL: 0. */
 int ixy_mempool_free(struct mempool *pool);

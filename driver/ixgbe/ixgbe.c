@@ -302,6 +302,11 @@ static uint32_t ixgbe_poll_events(struct ixy_device *ixy)
 	return events;
 }
 
+static struct mempool *ixgbe_rx_pool(const struct ixy_device *ixy, uint16_t queue)
+{
+	return ixgbe_const(ixy)->rx[queue].pool;
+}
+
 static int ixgbe_read_register(struct ixy_device *ixy, uint32_t offset, uint32_t *value)
 {
 	if (offset % 4 || offset >= ixy->pci->bar0_size)
@@ -341,6 +346,7 @@ static const struct ixy_device_ops ixgbe_ops = {
 	.tx_batch = ixgbe_tx_batch,
 	.tx_drop = ixgbe_tx_drop,
 	.tx_pending = ixgbe_tx_pending,
+	.rx_pool = ixgbe_rx_pool,
 	.rx_irq_fd = ixgbe_rx_irq_fd,
 	.rx_irq_arm = ixgbe_rx_irq_arm,
 	.event_fd = ixgbe_event_fd,

@@ -365,6 +365,11 @@ static void xdp_close(struct ixy_device *ixy)
 	free(dev);
 }
 
+static struct mempool *xdp_rx_pool(const struct ixy_device *ixy, uint16_t queue)
+{
+	return xdp_device_const(ixy)->queues[queue].pool;
+}
+
 static int xdp_read_register(struct ixy_device *ixy, uint32_t offset, uint32_t *value)
 {
 	(void)offset;
@@ -377,6 +382,7 @@ static const struct ixy_device_ops xdp_ops = {
 	.tx_batch = xdp_tx_batch,
 	.tx_drop = xdp_tx_drop,
 	.tx_pending = xdp_tx_pending,
+	.rx_pool = xdp_rx_pool,
 	.rx_irq_fd = xdp_rx_irq_fd,
 	.rx_irq_arm = xdp_rx_irq_arm,
 	.event_fd = xdp_event_fd,

@@ -187,6 +187,22 @@ static void a_shared_pool_is_mapped_once_at_each_device(void **state)
 	/* teardown sees that both are unmapped */
 }
 
+static void a_device_that_is_to_be_closed_is_taken_off_a_shared_pool(void **state)
+{
+	struct mempool *pool = *state;
+
+	assert_int_equal(ixy_mempool_share(pool, &other_dev), 0);
+	ixy_mempool_unshare(pool, &other_dev);
+	assert_int_equal(other.mapped, 0);
+	/* Not a second time; and whose pool it is cannot be taken off. */
+	ixy_mempool_unshare(pool, &other_dev);
+	ixy_mempool_unshare(pool, &dev);
+	assert_int_equal(other.mapped, 0);
+	assert_int_equal(fake.mapped, 1);
+	assert_int_equal(ixy_mempool_share(pool, &other_dev), 0);
+	assert_int_equal(other.mapped, 1);
+}
+
 static void devices_that_address_memory_differently_share_no_pool(void **state)
 {
 	struct mempool *pool = *state;
@@ -309,6 +325,7 @@ int main(void)
 		TEST(data_size_is_rounded_up_to_kibibytes),
 		TEST(impossible_pools_are_refused_with_a_reason),
 		TEST(a_shared_pool_is_mapped_once_at_each_device),
+		TEST(a_device_that_is_to_be_closed_is_taken_off_a_shared_pool),
 		TEST(devices_that_address_memory_differently_share_no_pool),
 		TEST(a_device_that_is_no_pci_function_has_pools_and_shares_them_with_those_that_are),
 		TEST(chunks_lie_one_behind_the_other_at_multiples_of_their_size),
