@@ -11,7 +11,7 @@
  *	                             irq.c, msix.c               EICR/EIMS/EITR -> vectors -> the front end
  *	                             dma.c, vtd.c                the only door to the client's memory
  *	                             violation.c fault.c         what it refuses, what it can be told to break
- *	wire.h, wire_*.c                                         what the cable is plugged into
+ *	wire.h, wire_*.c, pace.c                                 what the cable is plugged into, and how fast it is
  *	control.c main.c                                         the process
  *
  * One process, one thread, one event loop (libev): nothing here is locked. Only the memory shared with the

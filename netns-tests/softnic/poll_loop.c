@@ -40,7 +40,7 @@ static unsigned poll_ports(struct poll_loop *loop, int64_t now_us)
 		struct port *port = &loop->ports->port[i];
 		const struct wire_ops *ops = port->wire->ops;
 		done += nic_tx_poll(port->nic, BURST);
-		ops->flush(port->wire);
+		done += wire_flush(port->wire);
 		done += port->wire->tx_pending;
 		unsigned received = ops->poll(port->wire, BURST);
 		if (received)
@@ -75,9 +75,9 @@ static int64_t sooner(int64_t a, int64_t b)
 static int64_t port_due(struct port *port)
 {
 	nic_scan_mapped(port->nic);
-	if (nic_tx_work(port->nic) || port->wire->tx_pending)
+	if (nic_tx_work(port->nic) && !wire_full(port->wire))
 		return 0;
-	int64_t due = nic_irq_poll(port->nic, nic_now_us());
+	int64_t due = sooner(wire_due_us(port->wire), nic_irq_poll(port->nic, nic_now_us()));
 	if (port->wire->held)
 		due = sooner(due, HELD_US);
 	/* With all queues off as well: it may be a store into a mapped page that enables the first one. */

@@ -83,21 +83,25 @@ static bool serve(struct port *port, const char *where, struct ev_loop *loop)
 
 /*
  * An address for the port that the next start gives it again, and no other port on the same network has: from
- * the port's spec and, as names repeat in other namespaces, the address of the interface it is plugged into.
+ * the port's spec and, as names repeat in other namespaces, the address of the interface it is plugged into. How fast
+ * the wire is has no part in it.
  */
 static void derive_mac(const char *spec, const char *wire, uint8_t mac[6])
 {
 	uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
 	struct ifreq ifr = {0};
-	if (strncmp(wire, "dev:", 4) == 0 && strlen(wire + 4) < IFNAMSIZ) {
+	size_t length;
+	uint32_t mbit;
+	wire_parse_rate(wire, &length, &mbit);
+	if (strncmp(wire, "dev:", 4) == 0 && length - 4 < IFNAMSIZ) {
 		int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-		memcpy(ifr.ifr_name, wire + 4, strlen(wire + 4));
+		memcpy(ifr.ifr_name, wire + 4, length - 4);
 		if (fd < 0 || ioctl(fd, SIOCGIFHWADDR, &ifr) < 0)
 			memset(&ifr.ifr_hwaddr, 0, sizeof ifr.ifr_hwaddr);
 		if (fd >= 0)
 			close(fd);
 	}
-	for (const char *c = spec; *c; c++)
+	for (const char *c = spec; c < wire + length; c++)
 		hash = (hash ^ (uint8_t)*c) * UINT64_C(0x100000001b3);
 	for (unsigned i = 0; i < 6; i++)
 		hash = (hash ^ (uint8_t)ifr.ifr_hwaddr.sa_data[i]) * UINT64_C(0x100000001b3);
@@ -106,13 +110,24 @@ static void derive_mac(const char *spec, const char *wire, uint8_t mac[6])
 		mac[i] = (uint8_t)(hash >> (8 * i));
 }
 
+/*
+ * Where the wire begins in SOCKET=WIRE, or NULL. It is the last '=', as a path may contain one, but for that of a
+ * wire's rate.
+ */
+static const char *find_wire(const char *spec)
+{
+	const char *equals = strrchr(spec, '='), *comma = strrchr(spec, ',');
+	if (equals && comma && equals - comma == 5 && strncmp(comma, ",rate=", 6) == 0)
+		equals = memrchr(spec, '=', (size_t)(comma - spec));
+	return equals && equals > spec ? equals + 1 : NULL;
+}
+
 bool port_open(struct ports *ports, const char *spec, const uint8_t *mac, struct ev_loop *loop)
 {
 	char where[192];
 	uint8_t derived[6];
-	/* The last '=', as a path may contain one and no wire's name does. */
-	const char *wire = strrchr(spec, '=');
-	if (!wire || wire == spec || (size_t)(wire - spec) >= sizeof where) {
+	const char *wire = find_wire(spec);
+	if (!wire || (size_t)(wire - spec) > sizeof where) {
 		softnic_error("%s: not a port: say SOCKET=WIRE, such as /run/nic0=dev:veth1", spec);
 		return false;
 	}
@@ -120,11 +135,11 @@ bool port_open(struct ports *ports, const char *spec, const uint8_t *mac, struct
 		softnic_error("%s: more than %d ports", spec, PORTS_MAX);
 		return false;
 	}
-	snprintf(where, sizeof where, "%.*s", (int)(wire - spec), spec);
+	snprintf(where, sizeof where, "%.*s", (int)(wire - 1 - spec), spec);
 
 	struct port *port = &ports->port[ports->count];
 	if (!mac) {
-		derive_mac(spec, wire + 1, derived);
+		derive_mac(spec, wire, derived);
 		mac = derived;
 	}
 	char name[32];
@@ -132,7 +147,7 @@ bool port_open(struct ports *ports, const char *spec, const uint8_t *mac, struct
 	port->nic = nic_create(ports->count, name, mac);
 	if (!port->nic)
 		return false;
-	port->wire = wire_open(wire + 1, port->nic, loop);
+	port->wire = wire_open(wire, port->nic, loop);
 	if (!port->wire)
 		goto free_nic;
 	if (!serve(port, where, loop))

@@ -41,6 +41,8 @@ void nic_tx_reset(struct nic *nic)
 {
 	memset(nic->tx_state, 0, sizeof(*nic->tx_state));
 	memset(nic->txq, 0, sizeof(nic->txq));
+	if (nic->wire)
+		wire_reset(nic->wire);
 }
 
 static bool half_configured(struct nic *nic, unsigned n, const struct tx_queue *q, uint32_t length)
@@ -352,7 +354,7 @@ static bool queue_has_work(const struct nic *nic, unsigned n)
 /* A wire that still holds frames keeps the MAC busy, and so the rings fill up, as on silicon. */
 static bool wire_busy(const struct nic *nic)
 {
-	return nic->wire && nic->wire->tx_pending;
+	return nic->wire && wire_full(nic->wire);
 }
 
 static bool engine_runs(const struct nic *nic)
@@ -488,5 +490,7 @@ unsigned nic_tx_poll(struct nic *nic, unsigned budget)
 	flush_counters(nic);
 	if (tx->loopback)
 		nic_receive_flush(nic);
+	if (nic->wire && nic->wire->pace)
+		wire_backlog(nic->wire, nic_tx_work(nic));
 	return done;
 }

@@ -1,10 +1,13 @@
 /* What all wires share, their kinds by name, and the one that is not plugged in anywhere. */
 #include "wire.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "log.h"
+#include "pace.h"
 
 #define PATIENCE_US 10000 /* a few of the scheduler's time slices */
 
@@ -113,35 +116,139 @@ static struct wire *wire_none_open(const char *argument, struct nic *nic, struct
 
 static const struct {
 	const char *name;
-	bool argument;
+	bool argument, rate;
 	struct wire *(*open)(const char *argument, struct nic *nic, struct ev_loop *loop);
 } kinds[] = {
-	{"dev", true, wire_dev_open},
-	{"cable", false, wire_cable_open},
-	{"pcap", true, wire_pcap_open},
-	{"none", false, wire_none_open},
+	{"dev", true, true, wire_dev_open},
+	{"cable", false, true, wire_cable_open},
+	{"pcap", true, false, wire_pcap_open},
+	{"none", false, false, wire_none_open},
 };
+
+int wire_parse_rate(const char *spec, size_t *length, uint32_t *mbit)
+{
+	static const char key[] = ",rate=";
+	const char *at = strrchr(spec, ',');
+	*length = strlen(spec);
+	*mbit = 0;
+	if (!at || strncmp(at, key, strlen(key)) != 0)
+		return 0;
+	const char *digits = at + strlen(key);
+	size_t count = strspn(digits, "0123456789");
+	unsigned long rate = count > 0 && count < 9 ? strtoul(digits, NULL, 10) : 0;
+	*length = (size_t)(at - spec);
+	if (digits[count] || rate == 0 || rate > PACE_MBIT_MAX)
+		return -1;
+	*mbit = (uint32_t)rate;
+	return 0;
+}
+
+/* Put a packet buffer with a clock before a wire. */
+static bool set_rate(struct wire *wire, uint32_t mbit)
+{
+	if (mbit == 0)
+		return true;
+	wire->pace = pace_create(mbit);
+	if (!wire->pace)
+		softnic_error("port %u: out of memory", wire->nic->port);
+	return wire->pace != NULL;
+}
 
 struct wire *wire_open(const char *spec, struct nic *nic, struct ev_loop *loop)
 {
-	size_t length = strcspn(spec, ":");
-	const char *argument = spec[length] ? spec + length + 1 : "";
+	char what[256];
+	size_t whole = strlen(spec), without;
+	uint32_t mbit;
+	int parsed = wire_parse_rate(spec, &without, &mbit);
 	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-		if (strlen(kinds[i].name) != length || memcmp(kinds[i].name, spec, length) != 0 ||
-			kinds[i].argument != (*argument != '\0'))
+		size_t length = strlen(kinds[i].name), used = kinds[i].rate ? without : whole;
+		if (used >= sizeof what)
 			continue;
+		snprintf(what, sizeof what, "%.*s", (int)used, spec);
+		const char *argument = what[length] == ':' ? what + length + 1 : what + length;
+		if (strncmp(what, kinds[i].name, length) != 0 ||
+			(what[length] != '\0') != kinds[i].argument ||
+			(kinds[i].argument && (what[length] != ':' || !*argument)))
+			continue;
+		if (kinds[i].rate && parsed < 0) {
+			softnic_error(
+				"\"%s\": the rate of a wire is 1 to %u, in Mbit/s", spec, PACE_MBIT_MAX);
+			return NULL;
+		}
 		struct wire *wire = kinds[i].open(argument, nic, loop);
 		nic->wire = wire;
+		if (wire && kinds[i].rate && !set_rate(wire, mbit)) {
+			wire_close(wire);
+			return NULL;
+		}
 		return wire;
 	}
-	softnic_error("\"%s\": no such wire: say dev:NAME, cable, pcap:IN[,OUT] or none", spec);
+	softnic_error(
+		"\"%s\": no such wire: say dev:NAME[,rate=MBIT], cable[,rate=MBIT], pcap:IN[,OUT] or none",
+		spec);
 	return NULL;
+}
+
+static int64_t now_ns(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 void nic_wire_send(struct nic *nic, const uint8_t *frame, size_t size)
 {
-	if (nic->wire)
-		nic->wire->ops->send(nic->wire, frame, size);
+	struct wire *wire = nic->wire;
+	if (!wire)
+		return;
+	if (!wire->pace)
+		wire->ops->send(wire, frame, size);
+	else if (!pace_put(wire->pace, frame, size, now_ns()))
+		wire->tx_dropped++;
+}
+
+unsigned wire_flush(struct wire *wire)
+{
+	unsigned done = 0;
+	if (wire->pace && pace_due_ns(wire->pace) >= 0) {
+		int64_t now = now_ns();
+		const uint8_t *frame;
+		size_t size;
+		while (!wire->tx_pending && (frame = pace_take(wire->pace, now, &size))) {
+			wire->ops->send(wire, frame, size);
+			done++;
+		}
+	}
+	wire->ops->flush(wire);
+	return done;
+}
+
+bool wire_full(const struct wire *wire)
+{
+	return wire->tx_pending || (wire->pace && pace_full(wire->pace));
+}
+
+int64_t wire_due_us(const struct wire *wire)
+{
+	if (wire->tx_pending)
+		return 0;
+	int64_t due = wire->pace ? pace_due_ns(wire->pace) : -1;
+	if (due < 0)
+		return -1;
+	due -= now_ns();
+	return due > 0 ? (due + 999) / 1000 : 0;
+}
+
+void wire_backlog(struct wire *wire, bool waiting)
+{
+	if (wire->pace)
+		pace_backlog(wire->pace, waiting);
+}
+
+void wire_reset(struct wire *wire)
+{
+	if (wire->pace)
+		wire->tx_dropped += pace_forget(wire->pace);
 }
 
 void wire_close(struct wire *wire)
@@ -149,5 +256,6 @@ void wire_close(struct wire *wire)
 	if (!wire)
 		return;
 	wire->nic->wire = NULL;
+	pace_free(wire->pace);
 	wire->ops->close(wire);
 }

@@ -6,6 +6,8 @@
  *	pcap:IN[,OUT]   frames from a file, and into one ("-" for none)
  *	none            nothing: carrier is down
  *
+ * dev:NAME,rate=MBIT and cable,rate=MBIT carry no more than that many Mbit/s of what the port sends: see pace.h.
+ *
  * A wire carries real frames: 14 bytes or more, nothing over what the sender's MTU allows, checksums complete,
  * both ways, whatever segmentation offload the interface's peer uses.
  *
@@ -21,8 +23,9 @@
 
 struct wire {
 	const struct wire_ops *ops;
-	struct nic *nic; /* whose frames */
-	bool tx_pending; /* frames that could not be sent yet: flush again before sleeping */
+	struct nic *nic;   /* whose frames */
+	bool tx_pending;   /* frames that could not be sent yet: flush again before sleeping */
+	struct pace *pace; /* between the NIC and ops->send; NULL: as fast as it goes */
 	bool held; /* frames wait for receive descriptors: poll again soon, though nothing will wake the loop */
 	int64_t held_since_us;
 	uint32_t room, ring,
@@ -52,9 +55,28 @@ struct wire_ops {
  */
 bool wire_deliverable(struct wire *wire, size_t frames, size_t size);
 
+/*
+ * The part of the spec that says what the wire is, without its rate. *mbit: the rate, 0 for none. -1: there is one, but
+ * of no such number.
+ */
+int wire_parse_rate(const char *spec, size_t *length, uint32_t *mbit);
+
 /* spec as above. NULL with a message on stderr: no such interface, not permitted, no such file. */
 struct wire *wire_open(const char *spec, struct nic *nic, struct ev_loop *loop);
 void wire_close(struct wire *wire);
+
+/*
+ * Send what is due by now and what the wire has collected. Returns the frames that have left a wire of a given rate.
+ */
+unsigned wire_flush(struct wire *wire);
+/* No frame can be taken now: the MAC is busy, and so the rings fill up, as on silicon. */
+bool wire_full(const struct wire *wire);
+/* Microseconds until there is something to flush, 0: now, -1: never as things are. */
+int64_t wire_due_us(const struct wire *wire);
+/* What the transmit engine has left in the rings: pace_backlog(). */
+void wire_backlog(struct wire *wire, bool waiting);
+/* The NIC was reset, and its packet buffer with it. */
+void wire_reset(struct wire *wire);
 
 /* The kinds, called by wire_open(): argument is what follows the colon. */
 struct wire *wire_dev_open(const char *argument, struct nic *nic, struct ev_loop *loop);
