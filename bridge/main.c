@@ -278,7 +278,7 @@ static void pools_stop(struct daemon *d)
 {
 	while (d->queues > 0) {
 		d->queues--;
-		tap_port_unbind(d->ports[d->queues]);
+		kernel_port_unbind(d->ports[d->queues]);
 		if (ixy_mempool_free(d->pools[d->queues]) < 0)
 			log_warning("%s: queue %u: packet buffers are missing at the end", d->options.ifname,
 				d->queues);

@@ -3,7 +3,7 @@
  *
  * Each queue is one descriptor on /dev/net/tun. A write() is a frame that the kernel receives on the
  * interface, a read() one that it sends through it, each with a 12-byte virtio_net header in front (offload
- * requests; all zero for a plain frame; see put_header(), take_header()). That header lives in the buffer's
+ * requests; all zero for a plain frame; see vnet_hdr.h). That header lives in the buffer's
  * headroom, right before the frame, so that a frame in one buffer is one write() without a copy, and a longer
  * one a writev() over its chain.
  *
@@ -19,7 +19,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
-#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <stdio.h>
@@ -33,21 +32,13 @@
 #include "bridge/interface.h"
 #include "bridge/log.h"
 #include "bridge/netns.h"
-#include "driver/gso.h"
-
-#define VNET_HDR_SIZE sizeof(struct virtio_net_hdr_v1)
-_Static_assert(sizeof(struct virtio_net_hdr_v1) == 12, "what TUNSETVNETHDRSZ is told");
-_Static_assert(sizeof(struct virtio_net_hdr_v1) <= PKT_BUF_HEADROOM, "the header lives in the headroom");
+#include "bridge/vnet_hdr.h"
 
 /* Debian 12's headers are older than UDP super-frames (Linux 6.2). */
 #ifndef TUN_F_USO4
 #define TUN_F_USO4 0x20
 #define TUN_F_USO6 0x40
 #endif
-
-#define ETH_HEADER    14
-#define UDP_HEADER    8
-#define ETH_MIN_FRAME 60 /* without CRC */
 
 /* Buffers that a frame of 65,535 bytes, the longest that the kernel can hand out, takes: 33 of 2 KiB. */
 #define MAX_CHAIN 40
@@ -58,7 +49,8 @@ _Static_assert(sizeof(struct virtio_net_hdr_v1) <= PKT_BUF_HEADROOM, "the header
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-struct kernel_port {
+struct tap_port {
+	struct kernel_port port;
 	int fd;
 	struct mempool *pool;
 	uint32_t chain;     /* buffers that a read spans */
@@ -77,7 +69,7 @@ struct kernel_port {
 struct tap {
 	bool attached;
 	uint16_t queues;
-	struct kernel_port ports[]; /* one a queue */
+	struct tap_port ports[]; /* one a queue */
 };
 
 /* --- the interface ------------------------------------------------------------------------------------ */
@@ -111,7 +103,7 @@ static int log_open_failure(void)
 	}
 }
 
-static int attach_queue(struct kernel_port *port, const char *name, short flags)
+static int attach_queue(struct tap_port *port, const char *name, short flags)
 {
 	struct ifreq ifr = {.ifr_flags = flags};
 	int size = VNET_HDR_SIZE;
@@ -332,34 +324,14 @@ int tap_find(struct tap *tap, char name[16])
 
 /* --- a queue ------------------------------------------------------------------------------------------ */
 
-uint32_t tap_port_buffers(uint32_t max_frame, uint32_t data_size)
+static struct tap_port *tap_port_of(const struct kernel_port *port)
 {
-	return max_frame / data_size + 1;
+	return (struct tap_port *)port;
 }
 
-struct kernel_port *tap_port_bind(struct tap *tap, uint16_t queue, struct mempool *pool, uint32_t max_frame)
+static int tap_port_fd(const struct kernel_port *port)
 {
-	struct kernel_port *port = &tap->ports[queue];
-
-	port->pool = pool;
-	port->data_size = pool->data_size;
-	port->chain = tap_port_buffers(max_frame, pool->data_size);
-	if (port->chain > MAX_CHAIN)
-		port->chain = MAX_CHAIN;
-	port->capacity = VNET_HDR_SIZE + (size_t)port->chain * port->data_size;
-	return port;
-}
-
-void tap_port_unbind(struct kernel_port *port)
-{
-	pkt_buf_free_batch(port->bufs, port->ready);
-	port->ready = 0;
-	port->pool = NULL;
-}
-
-int kernel_port_fd(const struct kernel_port *port)
-{
-	return port->fd;
+	return tap_port_of(port)->fd;
 }
 
 /* Why the kernel did not take a frame. */
@@ -375,59 +347,14 @@ static enum ixy_drop drop_reason(int error)
 	}
 }
 
-/*
- * Say in the header what is left for the kernel to do: nothing, unless the frame is a super-frame (gro.c), or came
- * with a checksum that is yet to be completed (a sender on this machine, seen through AF_XDP).
- */
-static void put_header(uint8_t *start, const struct pkt_buf *frame)
-{
-	struct virtio_net_hdr request = gso_request(frame);
-
-	if (frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6)) /* the kernel knows none without */
-		request.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-	memset(start, 0, VNET_HDR_SIZE); /* num_buffers, behind the request, is of no meaning here */
-	memcpy(start, &request, sizeof(request));
-}
-
-/* What the kernel leaves for the NIC to do. Whether it fits the frame is for the driver to check. */
-static void take_header(struct pkt_buf *frame)
-{
-	struct virtio_net_hdr_v1 header;
-
-	memcpy(&header, frame->data - VNET_HDR_SIZE, sizeof(header));
-	if (likely(!(header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
-		    header.gso_type == VIRTIO_NET_HDR_GSO_NONE))
-		return;
-	/* A super-frame without NEEDS_CSUM has no csum_start; the driver refuses it by its name. */
-	frame->flags = PKT_TX_L4_CSUM;
-	frame->csum_start = header.csum_start;
-	frame->csum_offset = header.csum_offset;
-	switch (header.gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
-	case VIRTIO_NET_HDR_GSO_NONE: return;
-	case VIRTIO_NET_HDR_GSO_TCPV4: frame->flags |= PKT_TX_TSO4; break;
-	case VIRTIO_NET_HDR_GSO_TCPV6: frame->flags |= PKT_TX_TSO6; break;
-	default:
-		frame->flags |= PKT_TX_USO;
-		frame->gso_size = header.gso_size;
-		frame->header_size = (uint16_t)(header.csum_start + UDP_HEADER);
-		return;
-	}
-	frame->gso_size = header.gso_size;
-	/* header.hdr_len is a hint of at least this. The data offset in the TCP header tells exactly. */
-	if (frame->size > header.csum_start + 12u)
-		frame->header_size = (uint16_t)(header.csum_start +
-						(uint32_t)(frame->data[header.csum_start + 12] >> 4) * 4);
-}
-
 /* 0 or a positive errno. */
-static int write_frame(struct kernel_port *port, struct pkt_buf *frame)
+static int write_frame(struct tap_port *port, struct pkt_buf *frame)
 {
-	uint8_t *start = frame->data - VNET_HDR_SIZE; /* see PKT_BUF_HEADROOM */
+	uint8_t *start = vnet_hdr_put(frame);
 	struct iovec iov[MAX_PIECES];
 	int count = 0;
 	ssize_t n;
 
-	put_header(start, frame);
 	if (!frame->next) {
 		n = write(port->fd, start, VNET_HDR_SIZE + frame->size);
 		return unlikely(n < 0) ? errno : 0;
@@ -442,9 +369,10 @@ static int write_frame(struct kernel_port *port, struct pkt_buf *frame)
 	return unlikely(n < 0) ? errno : 0;
 }
 
-int kernel_port_send(
+static int tap_port_send(
 	struct kernel_port *port, struct pkt_buf *frames[], uint32_t count, struct queue_counters *counters)
 {
+	struct tap_port *tap_port = tap_port_of(port);
 	uint64_t delivered = 0, bytes = 0;
 	int rc = 0;
 
@@ -456,7 +384,7 @@ int kernel_port_send(
 			counter_add(&counters->drops[IXY_DROP_KERNEL_RUNT], 1);
 			continue;
 		}
-		error = write_frame(port, frames[i]);
+		error = write_frame(tap_port, frames[i]);
 		if (unlikely(error)) {
 			counter_add(&counters->drops[drop_reason(error)], wire_frames);
 			if (error == EBADFD)
@@ -474,7 +402,7 @@ int kernel_port_send(
 }
 
 /* Fill up the stack of buffers that the next frame is read into. */
-static bool prepare_read(struct kernel_port *port)
+static bool prepare_read(struct tap_port *port)
 {
 	uint32_t from = port->ready;
 
@@ -492,24 +420,17 @@ static bool prepare_read(struct kernel_port *port)
 }
 
 /*
+ * Take a frame of size bytes, which was read just now, off the stack of buffers.
+ *
  * Two datagrams of one byte make a super-frame shorter than a frame may be. Padding it would be more payload; the
  * frames that it is cut into are padded by the NIC.
  */
-static bool is_super_frame(const struct pkt_buf *frame)
-{
-	struct virtio_net_hdr_v1 header;
-
-	memcpy(&header, frame->data - VNET_HDR_SIZE, sizeof(header));
-	return header.gso_type != VIRTIO_NET_HDR_GSO_NONE;
-}
-
-/* Take a frame of size bytes, which was read just now, off the stack of buffers. */
-static struct pkt_buf *take_frame(struct kernel_port *port, uint32_t size)
+static struct pkt_buf *take_frame(struct tap_port *port, uint32_t size)
 {
 	struct pkt_buf *first = port->bufs[--port->ready], *last = first;
 	uint32_t rest;
 
-	if (unlikely(size < ETH_MIN_FRAME) && !is_super_frame(first)) {
+	if (unlikely(size < ETH_MIN_FRAME) && !vnet_hdr_super_frame(first->data - VNET_HDR_SIZE)) {
 		memset(first->data + size, 0, ETH_MIN_FRAME - size);
 		size = ETH_MIN_FRAME;
 	}
@@ -524,9 +445,10 @@ static struct pkt_buf *take_frame(struct kernel_port *port, uint32_t size)
 	return first;
 }
 
-int kernel_port_recv(
+static int tap_port_recv(
 	struct kernel_port *port, struct pkt_buf *frames[], uint32_t count, struct queue_counters *counters)
 {
+	struct tap_port *tap_port = tap_port_of(port);
 	uint64_t wire_frames = 0, bytes = 0;
 	uint32_t n = 0;
 	int rc = 0;
@@ -534,11 +456,11 @@ int kernel_port_recv(
 	while (n < count) {
 		ssize_t got;
 
-		if (unlikely(!prepare_read(port))) {
+		if (unlikely(!prepare_read(tap_port))) {
 			rc = -ENOBUFS;
 			break;
 		}
-		got = readv(port->fd, port->iov, (int)port->chain);
+		got = readv(tap_port->fd, tap_port->iov, (int)tap_port->chain);
 		if (got < 0) {
 			rc = errno == EBADFD ? -EBADFD : 0;
 			/* The kernel has lost a super-frame of a kind that the header cannot describe. */
@@ -547,7 +469,7 @@ int kernel_port_recv(
 			break;
 		}
 		/* A frame that fills everything may have been longer: the kernel cuts it off in silence. */
-		if (unlikely((size_t)got >= port->capacity)) {
+		if (unlikely((size_t)got >= tap_port->capacity)) {
 			counter_add(&counters->drops[IXY_DROP_TX_TOO_LONG], 1);
 			continue;
 		}
@@ -555,8 +477,8 @@ int kernel_port_recv(
 			counter_add(&counters->drops[IXY_DROP_TX_TOO_SHORT], 1);
 			continue;
 		}
-		frames[n] = take_frame(port, (uint32_t)got - VNET_HDR_SIZE);
-		take_header(frames[n]);
+		frames[n] = take_frame(tap_port, (uint32_t)got - VNET_HDR_SIZE);
+		vnet_hdr_take(frames[n]);
 		wire_frames += pkt_buf_wire_frames(frames[n]);
 		bytes += pkt_buf_wire_bytes(frames[n++]);
 	}
@@ -566,4 +488,43 @@ int kernel_port_recv(
 	counter_add(&counters->tx.bytes, bytes);
 	counter_add(&counters->tx.bursts, 1);
 	return (int)n;
+}
+
+static void tap_port_unbind(struct kernel_port *port)
+{
+	struct tap_port *tap_port = tap_port_of(port);
+
+	pkt_buf_free_batch(tap_port->bufs, tap_port->ready);
+	tap_port->ready = 0;
+	tap_port->pool = NULL;
+}
+
+/*
+ * The kernel is done with a frame when write() returns, and each read() asks it anew: so nothing is to be armed,
+ * reclaimed or drained, and it drops by itself what it has no room for.
+ */
+static const struct kernel_port_ops tap_port_ops = {
+	.send = tap_port_send,
+	.recv = tap_port_recv,
+	.fd = tap_port_fd,
+	.unbind = tap_port_unbind,
+};
+
+uint32_t tap_port_buffers(uint32_t max_frame, uint32_t data_size)
+{
+	return max_frame / data_size + 1;
+}
+
+struct kernel_port *tap_port_bind(struct tap *tap, uint16_t queue, struct mempool *pool, uint32_t max_frame)
+{
+	struct tap_port *port = &tap->ports[queue];
+
+	port->port.ops = &tap_port_ops;
+	port->pool = pool;
+	port->data_size = pool->data_size;
+	port->chain = tap_port_buffers(max_frame, pool->data_size);
+	if (port->chain > MAX_CHAIN)
+		port->chain = MAX_CHAIN;
+	port->capacity = VNET_HDR_SIZE + (size_t)port->chain * port->data_size;
+	return &port->port;
 }

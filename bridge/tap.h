@@ -49,11 +49,10 @@ int tap_set_mac(struct tap *tap, struct ixy_mac mac);
 int tap_find(struct tap *tap, char name[16]);
 
 /*
- * Let queue use pool, for frames of up to max_frame bytes; and take its buffers back to pool, which the
- * caller then may free. The thread of the queue is the pool's too.
+ * The port that reads and writes this queue, with buffers from pool, for frames of up to max_frame bytes. The thread of
+ * the queue is the pool's too. kernel_port_unbind() it before the pool is freed and the tap closed.
  */
 struct kernel_port *tap_port_bind(struct tap *tap, uint16_t queue, struct mempool *pool, uint32_t max_frame);
-void tap_port_unbind(struct kernel_port *port);
 
 /* Buffers of data_size bytes that one frame of max_frame bytes takes, and that a port holds ready. */
 uint32_t tap_port_buffers(uint32_t max_frame, uint32_t data_size);

@@ -53,7 +53,7 @@ static int teardown(void **state)
 	int rc;
 
 	close(f->socket);
-	tap_port_unbind(f->port);
+	kernel_port_unbind(f->port);
 	tap_close(f->tap);
 	rc = ixy_mempool_free(f->pool); /* fails if a buffer was lost */
 	fake_device_close(&fake);

@@ -106,7 +106,7 @@ static int teardown(void **state)
 		stop(f);
 	close(f->socket);
 	pkt_buf_free_batch(f->rx + f->rx_used, RX_FRAMES - f->rx_used);
-	tap_port_unbind(f->port);
+	kernel_port_unbind(f->port);
 	tap_close(f->tap);
 	/* Both fail if a buffer was lost. */
 	rc = ixy_mempool_free(f->rx_pool) | ixy_mempool_free(f->tx_pool);
