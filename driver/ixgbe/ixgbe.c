@@ -309,9 +309,9 @@ static struct mempool *ixgbe_rx_pool(const struct ixy_device *ixy, uint16_t queu
 
 static int ixgbe_read_register(struct ixy_device *ixy, uint32_t offset, uint32_t *value)
 {
-	if (offset % 4 || offset >= ixy->pci->bar0_size)
+	if (offset % 4 || offset >= ixy->pci->bars[0].size)
 		return ixy_fail(EINVAL, "%s: no register at 0x%x: a multiple of 4 below 0x%llx is wanted",
-			ixy->name, offset, (unsigned long long)ixy->pci->bar0_size);
+			ixy->name, offset, (unsigned long long)ixy->pci->bars[0].size);
 	*value = reg_read(ixgbe(ixy), offset);
 	return 0;
 }
@@ -432,9 +432,12 @@ static int ixgbe_open(struct pci_device *pci, const struct ixy_options *options,
 	dev->event_fd = -1;
 	dev->up = true;
 
-	if (pci->bar0_size < 128u << 10) {
+	err = pci_bar_open(pci, 0);
+	if (err)
+		goto fail;
+	if (pci->bars[0].size < 128u << 10) {
 		err = ixy_fail(ENODEV, "%s: BAR 0 has %llu bytes, an 82599 has at least 128 KiB", pci->name,
-			(unsigned long long)pci->bar0_size);
+			(unsigned long long)pci->bars[0].size);
 		goto fail;
 	}
 	if (options->mtu > IXGBE_MAX_MTU) {

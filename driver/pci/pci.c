@@ -112,6 +112,39 @@ static int write_word(struct pci_device *pci, uint32_t offset, uint16_t value)
 	return pci->ops->config_write(pci, offset, raw, sizeof(raw));
 }
 
+uint32_t pci_find_capability(struct pci_device *pci, uint8_t id, uint32_t after)
+{
+	uint16_t word;
+
+	if (read_word(pci, PCI_STATUS, &word) || !(word & PCI_STATUS_CAP_LIST) ||
+		read_word(pci, PCI_CAPABILITY_LIST, &word))
+		return 0;
+	/* 48 fit into 256 bytes, whatever the device links together. */
+	for (unsigned i = 0; i < 48; i++) {
+		uint32_t offset = word & 0xfc;
+
+		if (offset < PCI_STD_HEADER_SIZEOF || read_word(pci, offset, &word))
+			return 0;
+		if ((word & 0xff) == id && after == 0)
+			return offset;
+		if (offset == after)
+			after = 0;
+		word >>= 8;
+	}
+	return 0;
+}
+
+/* What the command register must have for the BARs that are in use to answer. */
+static uint16_t decoding(const struct pci_device *pci)
+{
+	uint16_t bits = PCI_COMMAND_MEMORY;
+
+	for (unsigned i = 0; i < PCI_BARS; i++)
+		if (pci->bars[i].size && pci->bars[i].io)
+			bits |= PCI_COMMAND_IO;
+	return bits;
+}
+
 int pci_bus_master(struct pci_device *pci, bool on)
 {
 	uint16_t command;
@@ -120,39 +153,29 @@ int pci_bus_master(struct pci_device *pci, bool on)
 	if (err)
 		return ixy_fail_context(err, "PCI command register");
 	if (on)
-		command |= PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY;
+		command |= PCI_COMMAND_MASTER | decoding(pci);
 	else
 		command &= (uint16_t)~PCI_COMMAND_MASTER;
 	err = write_word(pci, PCI_COMMAND, command);
 	return err ? ixy_fail_context(err, "PCI command register") : 0;
 }
 
-/* --- power --------------------------------------------------------------------------------------- */
-
-/* The offset of a capability; 0 if there is none. 48 fit into 256 bytes, whatever the device links together. */
-static uint32_t find_capability(struct pci_device *pci, uint8_t id)
+int pci_intx_off(struct pci_device *pci)
 {
-	uint16_t word;
+	uint16_t command;
+	int err = read_word(pci, PCI_COMMAND, &command);
 
-	if (read_word(pci, PCI_STATUS, &word) || !(word & PCI_STATUS_CAP_LIST) ||
-		read_word(pci, PCI_CAPABILITY_LIST, &word))
-		return 0;
-	for (unsigned i = 0; i < 48; i++) {
-		uint32_t offset = word & 0xfc;
-
-		if (offset < PCI_STD_HEADER_SIZEOF || read_word(pci, offset, &word))
-			return 0;
-		if ((word & 0xff) == id)
-			return offset;
-		word >>= 8;
-	}
-	return 0;
+	if (!err)
+		err = write_word(pci, PCI_COMMAND, command | PCI_COMMAND_INTX_DISABLE);
+	return err ? ixy_fail_context(err, "PCI command register") : 0;
 }
+
+/* --- power --------------------------------------------------------------------------------------- */
 
 /* 1 if the function was in another power state than D0 and is in D0 now, 0 if it was there. */
 static int power_up(struct pci_device *pci)
 {
-	uint32_t pm = find_capability(pci, PCI_CAP_ID_PM);
+	uint32_t pm = pci_find_capability(pci, PCI_CAP_ID_PM, 0);
 	uint16_t control;
 	int err;
 
@@ -188,7 +211,7 @@ void pci_remember(struct pci_device *pci)
 
 	for (uint32_t i = 0; i < PCI_BARS && !err; i++)
 		err = pci->ops->config_read(
-			pci, PCI_BASE_ADDRESS_0 + 4 * i, pci->bars[i], sizeof(pci->bars[i]));
+			pci, PCI_BASE_ADDRESS_0 + 4 * i, pci->addresses[i], sizeof(pci->addresses[i]));
 	pci->remembered = !err; /* what was not read must not be written back */
 }
 
@@ -201,10 +224,10 @@ static int restore_bars(struct pci_device *pci)
 		uint8_t now[4];
 		int err = pci->ops->config_read(pci, PCI_BASE_ADDRESS_0 + 4 * i, now, sizeof(now));
 
-		if (!err && memcmp(now, pci->bars[i], sizeof(now)) != 0) {
+		if (!err && memcmp(now, pci->addresses[i], sizeof(now)) != 0) {
 			restored = 1;
-			err = pci->ops->config_write(
-				pci, PCI_BASE_ADDRESS_0 + 4 * i, pci->bars[i], sizeof(pci->bars[i]));
+			err = pci->ops->config_write(pci, PCI_BASE_ADDRESS_0 + 4 * i, pci->addresses[i],
+				sizeof(pci->addresses[i]));
 		}
 		if (err)
 			return err;
@@ -226,9 +249,9 @@ int pci_revive(struct pci_device *pci)
 	if (restored < 0)
 		return restored;
 	err = read_word(pci, PCI_COMMAND, &command);
-	if (!err && !(command & PCI_COMMAND_MEMORY)) {
+	if (!err && ~command & decoding(pci)) {
 		restored = 1;
-		err = write_word(pci, PCI_COMMAND, command | PCI_COMMAND_MEMORY);
+		err = write_word(pci, PCI_COMMAND, command | decoding(pci));
 	}
 	if (err)
 		return err;
@@ -241,12 +264,28 @@ int pci_revive(struct pci_device *pci)
 
 /* --- doorbells ----------------------------------------------------------------------------------- */
 
+void pci_doorbell_init(struct pci_device *pci, uint32_t offset, struct pci_doorbell *doorbell)
+{
+	volatile uint8_t *virt = pci->bars[0].virt;
+
+	if (pci->doorbell_init) {
+		pci->doorbell_init(pci, offset, doorbell);
+		return;
+	}
+	*doorbell = (struct pci_doorbell){
+		.reg = virt ? (volatile uint32_t *)(virt + offset) : NULL,
+		.eventfd = -1,
+		.offset = offset,
+		.pci = pci,
+	};
+}
+
 void pci_doorbell_kick(struct pci_doorbell *doorbell, uint32_t value)
 {
 	const uint64_t one = 1;
 
 	if (!doorbell->reg) {
-		doorbell->pci->ops->write32(doorbell->pci, doorbell->offset, value);
+		pci_write32(doorbell->pci, doorbell->offset, value);
 		return;
 	}
 	/*

@@ -9,10 +9,11 @@
  * A driver sees one interface: config space, registers, doorbells, DMA, interrupts, reset. It never asks
  * which of them it has.
  *
- * Registers go through pci_read32()/pci_write32(): a volatile access where the BAR is mapped, a message to
- * the other process where it is not. Doorbells (queue tails) are apart, because they are the only registers
- * of the hot path: they are always a store where the transport can offer one. A device that has gone reads
- * all-ones, as on a real bus, and never faults.
+ * Registers lie in BARs, which pci_bar_open() opens. They go through pci_bar_read32() and its like, for BAR 0 also
+ * pci_read32(): a volatile access where the BAR is mapped; where it is not, or has I/O ports, a system call or
+ * a message to the other process. Doorbells (queue tails) are apart, because they are the only registers of the
+ * hot path: they are always a store where the transport can offer one. A device that has gone reads all-ones,
+ * as on a real bus, and never faults.
  *
  * Threads: registers, config, DMA maps and doorbells may be used from several threads; two threads must not
  * use one doorbell at once.
@@ -27,14 +28,21 @@
 
 struct pci_device;
 struct ixy_options;
+struct bar_place;
 
 struct pci_ops {
 	/* len 1, 2 or 4 bytes, little-endian as on the bus. 0 or negative errno. */
 	int (*config_read)(struct pci_device *pci, uint32_t offset, void *buf, uint32_t len);
 	int (*config_write)(struct pci_device *pci, uint32_t offset, const void *buf, uint32_t len);
-	/* BAR 0 where it is not mapped (bar0 NULL). All-ones from a device that has gone. */
-	uint32_t (*read32)(struct pci_device *pci, uint32_t offset);
-	void (*write32)(struct pci_device *pci, uint32_t offset, uint32_t value);
+	/*
+	 * Where BAR `bar` lies, for pci_bar_open() (transport.h). NULL where all that there are, are open from the
+	 * start. 0 or a negative errno with a text.
+	 */
+	int (*bar_find)(struct pci_device *pci, unsigned bar, struct bar_place *place);
+	/* A BAR that is not mapped: len 1, 2 or 4 bytes. All-ones from a device that has gone. */
+	void (*bar_read)(struct pci_device *pci, unsigned bar, uint32_t offset, void *data, uint32_t len);
+	void (*bar_write)(
+		struct pci_device *pci, unsigned bar, uint32_t offset, const void *data, uint32_t len);
 	/* Make region reachable for the device at its dma_iova() addresses; take it away again. */
 	int (*dma_map)(struct pci_device *pci, struct dma_region *region);
 	void (*dma_unmap)(struct pci_device *pci, struct dma_region *region);
@@ -67,23 +75,41 @@ struct pci_doorbell {
 #define PCI_DMA_WINDOWS 8
 #define PCI_BARS        6
 
+/* A base address register: a window onto the device. */
+struct pci_bar {
+	volatile uint8_t *virt; /* mapped here; NULL: by call */
+	uint64_t size;          /* bytes; 0: the function has none, or it is not open */
+	bool io;                /* I/O ports, which cannot be mapped */
+	/* bar.c's */
+	void *map;
+	size_t map_size;
+	int fd;
+	bool owns_fd;
+	uint64_t file_offset;
+};
+
 struct pci_device {
 	const struct pci_ops *ops;
 	char name[108]; /* for messages: 0000:03:00.0, vfio-user:/run/x, soft:veth1 */
 	uint16_t vendor, device;
-	uint64_t bar0_size;
-	volatile uint8_t *bar0; /* mapped BAR 0, or NULL where registers go by message */
+	struct pci_bar bars[PCI_BARS];
 	enum dma_iova_mode iova_mode;
 	/* Device addresses that the IOMMU takes, ascending; none: all. */
 	struct dma_window windows[PCI_DMA_WINDOWS];
 	uint32_t window_count;
-	bool pins_memory;          /* dma_map() pins what it maps: it need not be locked besides */
-	uint32_t irq_count;        /* MSI-X vectors that irq_set() takes; 0: the device must be polled */
-	uint8_t bars[PCI_BARS][4]; /* as configuration space had them at open, for pci_revive() */
-	bool remembered;           /* bars is valid */
-	bool reserve_huge_pages;   /* options->reserve_huge_pages, for dma_alloc() */
-	bool ordinary_pages;       /* dma_alloc() has said in the log that it fell back to ordinary pages */
-	/* How to make a doorbell of a BAR 0 offset; set by the transport, used by pci_doorbell_init(). */
+	bool pins_memory; /* dma_map() pins what it maps: it need not be locked besides */
+	/*
+	 * Only the IOMMU makes sense of device addresses that are not physical ones (VFIO). A hypervisor may have made
+	 * the function so that its DMA goes past the IOMMU: its driver has to ask.
+	 */
+	bool behind_iommu;
+	uint32_t irq_count; /* MSI-X vectors that irq_set() takes; 0: the device must be polled */
+	uint8_t addresses[PCI_BARS]
+			 [4];    /* of BARs, as configuration space had them at open, for pci_revive() */
+	bool remembered;         /* addresses is valid */
+	bool reserve_huge_pages; /* options->reserve_huge_pages, for dma_alloc() */
+	bool ordinary_pages;     /* dma_alloc() has said in the log that it fell back to ordinary pages */
+	/* How to make a doorbell of a BAR 0 offset, where it is not just the register there. NULL allowed. */
 	void (*doorbell_init)(struct pci_device *pci, uint32_t offset, struct pci_doorbell *doorbell);
 };
 
@@ -110,25 +136,89 @@ int pci_bus_master(struct pci_device *pci, bool on);
  */
 int pci_revive(struct pci_device *pci);
 
+/*
+ * The offset of a capability in config space: the first one with this id behind the capability at `after` (0: the
+ * first at all). 0 if there is none.
+ */
+uint32_t pci_find_capability(struct pci_device *pci, uint8_t id, uint32_t after);
+
+/*
+ * Open BAR number `bar` (0 to 5): its size is known, and where possible it is mapped, until pci_close(). Once more is
+ * allowed. -ENODEV with a text if there is none.
+ */
+int pci_bar_open(struct pci_device *pci, unsigned bar);
+
+/*
+ * Registers of an open BAR, in the machine's byte order (a PCI device's is little-endian, and so is the machine).
+ * offset: a multiple of the width, and within the BAR: the caller has seen to that.
+ */
+static inline uint8_t pci_bar_read8(struct pci_device *pci, unsigned bar, uint32_t offset)
+{
+	uint8_t value;
+
+	if (pci->bars[bar].virt)
+		return pci->bars[bar].virt[offset];
+	pci->ops->bar_read(pci, bar, offset, &value, sizeof(value));
+	return value;
+}
+
+static inline uint16_t pci_bar_read16(struct pci_device *pci, unsigned bar, uint32_t offset)
+{
+	uint16_t value;
+
+	if (pci->bars[bar].virt)
+		return *(volatile uint16_t *)(pci->bars[bar].virt + offset);
+	pci->ops->bar_read(pci, bar, offset, &value, sizeof(value));
+	return value;
+}
+
+static inline uint32_t pci_bar_read32(struct pci_device *pci, unsigned bar, uint32_t offset)
+{
+	uint32_t value;
+
+	if (pci->bars[bar].virt)
+		return *(volatile uint32_t *)(pci->bars[bar].virt + offset);
+	pci->ops->bar_read(pci, bar, offset, &value, sizeof(value));
+	return value;
+}
+
+static inline void pci_bar_write8(struct pci_device *pci, unsigned bar, uint32_t offset, uint8_t value)
+{
+	if (pci->bars[bar].virt)
+		pci->bars[bar].virt[offset] = value;
+	else
+		pci->ops->bar_write(pci, bar, offset, &value, sizeof(value));
+}
+
+static inline void pci_bar_write16(struct pci_device *pci, unsigned bar, uint32_t offset, uint16_t value)
+{
+	if (pci->bars[bar].virt)
+		*(volatile uint16_t *)(pci->bars[bar].virt + offset) = value;
+	else
+		pci->ops->bar_write(pci, bar, offset, &value, sizeof(value));
+}
+
+static inline void pci_bar_write32(struct pci_device *pci, unsigned bar, uint32_t offset, uint32_t value)
+{
+	if (pci->bars[bar].virt)
+		*(volatile uint32_t *)(pci->bars[bar].virt + offset) = value;
+	else
+		pci->ops->bar_write(pci, bar, offset, &value, sizeof(value));
+}
+
+/* The same for BAR 0, where simple devices have all they have. */
 static inline uint32_t pci_read32(struct pci_device *pci, uint32_t offset)
 {
-	if (pci->bar0)
-		return *(volatile uint32_t *)(pci->bar0 + offset);
-	return pci->ops->read32(pci, offset);
+	return pci_bar_read32(pci, 0, offset);
 }
 
 static inline void pci_write32(struct pci_device *pci, uint32_t offset, uint32_t value)
 {
-	if (pci->bar0)
-		*(volatile uint32_t *)(pci->bar0 + offset) = value;
-	else
-		pci->ops->write32(pci, offset, value);
+	pci_bar_write32(pci, 0, offset, value);
 }
 
-static inline void pci_doorbell_init(struct pci_device *pci, uint32_t offset, struct pci_doorbell *doorbell)
-{
-	pci->doorbell_init(pci, offset, doorbell);
-}
+/* Make a doorbell of the 32-bit register at `offset` of BAR 0, which is open. */
+void pci_doorbell_init(struct pci_device *pci, uint32_t offset, struct pci_doorbell *doorbell);
 
 /* The part of pci_doorbell_ring() that is not a plain store: wake the device, or send a message. */
 void pci_doorbell_kick(struct pci_doorbell *doorbell, uint32_t value);

@@ -5,7 +5,7 @@
  *	driver/unbind    takes the function from its driver
  *	driver_override  set to a name that no driver has, it keeps drivers that are loaded later from taking it
  *	enable           powers the function up and turns memory decoding on
- *	resource0        BAR 0, for mmap
+ *	resource0 ...    BARs: memory for mmap, I/O ports for pread and pwrite
  *	config           config space, for pread and pwrite
  *	reset            function-level reset
  * There are no interrupts, and no IOMMU protects memory: the function is given physical addresses.
@@ -21,11 +21,9 @@
 #include <string.h>
 #include <unistd.h>
 #include <linux/pci_regs.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "driver/ixy.h"
-#include "driver/pci/bar_guard.h"
 #include "driver/pci/sysfs_file.h"
 #include "driver/pci/sysfs_live.h"
 #include "driver/pci/transport.h"
@@ -35,9 +33,8 @@
 struct sysfs_device {
 	struct pci_device pci;
 	char address[SYSFS_ADDRESS_SIZE];
-	int dir;    /* /sys/bus/pci/devices/ADDRESS */
-	int config; /* open and locked for as long as the function is ours */
-	size_t map_size;
+	int dir;                      /* /sys/bus/pci/devices/ADDRESS */
+	int config;                   /* open and locked for as long as the function is ours */
 	char driver[SYSFS_NAME_SIZE]; /* the one that it was taken from, "" if none */
 	bool orphan;                  /* an earlier owner of our kind did not give it back */
 	bool overridden, enabled;
@@ -66,25 +63,7 @@ static int read_id(struct sysfs_device *device, const char *name, uint16_t *id)
 	return 0;
 }
 
-/* resource: a line a BAR with first address, last address and flags, all 0 for a BAR that is not there. */
-static int read_bar0_size(struct sysfs_device *device)
-{
-	char line[80];
-	uint64_t first, last, flags;
-	int err = sysfs_read(device->dir, "resource", line, sizeof(line));
-	const uint64_t io_space = 0x100; /* IORESOURCE_IO */
-
-	if (err)
-		return ixy_fail(-err, "%s: cannot read its BARs: %s", device->pci.name, strerror(-err));
-	if (sscanf(line, "%" SCNx64 " %" SCNx64 " %" SCNx64, &first, &last, &flags) != 3)
-		return ixy_fail(EIO, "%s: odd line \"%s\" in its resource file", device->pci.name, line);
-	if (first == 0 || last <= first || (flags & io_space))
-		return ixy_fail(ENODEV, "%s: the device has no memory BAR 0", device->pci.name);
-	device->pci.bar0_size = last - first + 1;
-	return 0;
-}
-
-/* --- config space and registers ------------------------------------------------------------------ */
+/* --- config space -------------------------------------------------------------------------------- */
 
 static int config_read(struct pci_device *pci, uint32_t offset, void *data, uint32_t len)
 {
@@ -109,24 +88,6 @@ static int config_write(struct pci_device *pci, uint32_t offset, const void *dat
 	error = sent < 0 ? errno : EIO;
 	return ixy_fail(
 		error, "%s: cannot write config space at 0x%x: %s", pci->name, offset, strerror(error));
-}
-
-static uint32_t read32(struct pci_device *pci, uint32_t offset)
-{
-	return *(volatile uint32_t *)(pci->bar0 + offset);
-}
-
-static void write32(struct pci_device *pci, uint32_t offset, uint32_t value)
-{
-	*(volatile uint32_t *)(pci->bar0 + offset) = value;
-}
-
-static void doorbell_init(struct pci_device *pci, uint32_t offset, struct pci_doorbell *doorbell)
-{
-	*doorbell = (struct pci_doorbell){.reg = (volatile uint32_t *)(pci->bar0 + offset),
-		.eventfd = -1,
-		.offset = offset,
-		.pci = pci};
 }
 
 /* Physical memory is all reachable: there is nothing to map. */
@@ -193,9 +154,12 @@ static int check_takeable(struct sysfs_device *device, const struct ixy_options 
 			"bind it to vfio-pci (ixy-bind vfio %s), or boot with iommu=pt on the kernel's "
 			"command line",
 			device->pci.name, device->address);
-	err = read_bar0_size(device);
+	/* A wrong address must not take a disk away. */
+	err = sysfs_read(device->dir, "class", text, sizeof(text));
 	if (err)
-		return err;
+		return ixy_fail(-err, "%s: cannot read its PCI class: %s", device->pci.name, strerror(-err));
+	if (strncmp(text, "0x02", 4) != 0)
+		return ixy_fail(EINVAL, "%s: is no network card (PCI class %s)", device->pci.name, text);
 	if (options->force)
 		return 0;
 	return sysfs_refuse_live(device->dir, device->pci.name);
@@ -263,51 +227,65 @@ static int take(struct sysfs_device *device)
 	return 0;
 }
 
-static int map_bar0(struct sysfs_device *device)
-{
-	int fd = openat(device->dir, "resource0", O_RDWR | O_SYNC | O_CLOEXEC);
-	struct stat stat;
-	void *virt;
-	int err;
+/* --- BARs ---------------------------------------------------------------------------------------- */
 
-	if (fd < 0)
-		return fail_permission(device, -errno, "open its BAR 0");
-	if (fstat(fd, &stat) < 0 || stat.st_size < 0 || (uint64_t)stat.st_size < device->pci.bar0_size) {
+/* resource: a line a BAR with first address, last address and flags, all 0 for a BAR that is not there. */
+static int read_resource(struct sysfs_device *device, unsigned bar, struct bar_place *place)
+{
+	uint64_t first, last, flags;
+	const uint64_t io_space = 0x100; /* IORESOURCE_IO */
+	char text[PCI_BARS * 64], *line = text, *rest = NULL;
+	int fd = openat(device->dir, "resource", O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	int error = errno;
+
+	if (fd >= 0)
 		close(fd);
-		return ixy_fail(EIO, "%s: resource0 is shorter than BAR 0", device->pci.name);
-	}
-	device->map_size = device->pci.bar0_size;
-	virt = mmap(NULL, device->map_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	err = errno;
-	close(fd);
-	if (virt == MAP_FAILED && err == EPERM)
-		return ixy_fail(EPERM,
-			"%s: the kernel does not let BAR 0 be mapped (lockdown, as with Secure Boot?)",
-			device->pci.name);
-	if (virt == MAP_FAILED)
-		return ixy_fail(err, "%s: cannot map BAR 0: %s", device->pci.name, strerror(err));
-	err = bar_guard_add(virt, device->map_size);
-	if (err) {
-		munmap(virt, device->map_size);
-		return err;
-	}
-	device->pci.bar0 = virt;
+	if (got < 0)
+		return ixy_fail(error, "%s: cannot read its BARs: %s", device->pci.name, strerror(error));
+	text[got] = '\0';
+	line = strtok_r(text, "\n", &rest);
+	while (bar-- && line)
+		line = strtok_r(NULL, "\n", &rest);
+	if (!line || sscanf(line, "%" SCNx64 " %" SCNx64 " %" SCNx64, &first, &last, &flags) != 3)
+		return ixy_fail(
+			EIO, "%s: odd line \"%s\" in its resource file", device->pci.name, line ? line : "");
+	if (first == 0 || last <= first)
+		return 0;
+	place->size = last - first + 1;
+	place->io = flags & io_space;
+	place->lead = (uint32_t)(first & ((uint64_t)sysconf(_SC_PAGESIZE) - 1));
 	return 0;
 }
 
-static void unmap_bar0(struct sysfs_device *device)
+static int bar_find(struct pci_device *pci, unsigned bar, struct bar_place *place)
 {
-	void *virt = (void *)(uintptr_t)device->pci.bar0;
+	struct sysfs_device *device = device_of(pci);
+	char name[16], what[32];
+	struct stat stat;
+	int err = read_resource(device, bar, place);
 
-	bar_guard_remove(virt);
-	munmap(virt, device->map_size);
+	if (err || !place->size)
+		return err;
+	snprintf(name, sizeof(name), "resource%u", bar);
+	snprintf(what, sizeof(what), "open its BAR %u", bar);
+	place->fd = openat(device->dir, name, O_RDWR | O_SYNC | O_CLOEXEC);
+	if (place->fd < 0)
+		return fail_permission(device, -errno, what);
+	if (fstat(place->fd, &stat) < 0 || stat.st_size < 0 || (uint64_t)stat.st_size < place->size) {
+		close(place->fd);
+		return ixy_fail(EIO, "%s: %s is shorter than BAR %u", pci->name, name, bar);
+	}
+	place->owned = true;
+	place->mappable = !place->io;
+	return 0;
 }
 
 static void close_device(struct pci_device *pci)
 {
 	struct sysfs_device *device = device_of(pci);
 
-	unmap_bar0(device);
+	transport_bars_close(pci);
 	give_back(device);
 	close(device->config);
 	close(device->dir);
@@ -317,8 +295,9 @@ static void close_device(struct pci_device *pci)
 static const struct pci_ops sysfs_ops = {
 	.config_read = config_read,
 	.config_write = config_write,
-	.read32 = read32,
-	.write32 = write32,
+	.bar_find = bar_find,
+	.bar_read = transport_bar_read,
+	.bar_write = transport_bar_write,
 	.dma_map = dma_map,
 	.dma_unmap = dma_unmap,
 	.irq_set = irq_set,
@@ -347,7 +326,6 @@ int sysfs_device_open(
 	sysfs_normalize(address, device->address);
 	device->pci.ops = &sysfs_ops;
 	device->pci.iova_mode = DMA_IOVA_PA;
-	device->pci.doorbell_init = doorbell_init;
 
 	device->dir = sysfs_open_function(name, device->address);
 	if (device->dir < 0) {
@@ -377,9 +355,8 @@ int sysfs_device_open(
 		goto fail_lock;
 	/* An owner that crashed may have left the function writing to memory that is not its any more. */
 	err = pci_bus_master(&device->pci, false);
-	if (err)
-		goto fail_taken;
-	err = map_bar0(device);
+	if (!err)
+		err = pci_intx_off(&device->pci);
 	if (err)
 		goto fail_taken;
 	pci_remember(&device->pci);

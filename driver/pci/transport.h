@@ -20,8 +20,36 @@ int vfio_user_open(
 	const char *name, const char *path, const struct ixy_options *options, struct pci_device **pci);
 int soft_open(const char *name, const char *wire, const struct ixy_options *options, struct pci_device **pci);
 
+/*
+ * No pin interrupt from the function: there is nobody who would quiet it, and the kernel switches a line off that
+ * others may share. A kernel driver that gets the function back switches it on again, by enabling the function.
+ */
+int pci_intx_off(struct pci_device *pci);
+
 /* Note the function's BARs down, for pci_revive(). For transports on whose way they can get lost. */
 void pci_remember(struct pci_device *pci);
+
+/*
+ * Where a BAR lies, for transports that have it in a file: what ops->bar_find() gives. pci_bar_open() maps it, or
+ * else it is read and written there: then transport_bar_read() and _write() are the transport's bar_read and
+ * bar_write.
+ */
+struct bar_place {
+	uint64_t size; /* 0: there is no such BAR */
+	int fd;
+	bool owned; /* fd is closed when it is not needed any more */
+	bool io;    /* I/O ports */
+	bool mappable;
+	uint64_t offset; /* of the BAR in the file; what is mapped begins there */
+	uint32_t lead;   /* bytes in front of the BAR in what is mapped, as its address is amid a page */
+};
+
+void transport_bar_read(struct pci_device *pci, unsigned bar, uint32_t offset, void *data, uint32_t len);
+void transport_bar_write(
+	struct pci_device *pci, unsigned bar, uint32_t offset, const void *data, uint32_t len);
+
+/* Close all BARs that pci_bar_open() has opened: a part of ops->close(). */
+void transport_bars_close(struct pci_device *pci);
 
 /*
  * Which addresses the function is given: what the user asked for, or else `usual`. For ways on which both are

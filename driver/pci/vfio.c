@@ -3,7 +3,7 @@
  *
  * The kernel gives three things: a group, which stands for the function's place behind the IOMMU; a container, the
  * address space that the IOMMU gives it; and the device, whose file has config space and BARs at the offsets of
- * regions. Config space goes by pread and pwrite, as the kernel watches over it; BAR 0 is mapped.
+ * regions. Config space goes by pread and pwrite, as the kernel watches over it; memory BARs are mapped.
  *
  * Nothing here needs root: who owns /dev/vfio/GROUP and may lock enough memory may do all of it. The IOMMU keeps
  * the function away from memory that we have not mapped for it.
@@ -17,9 +17,7 @@
 #include <unistd.h>
 #include <linux/pci_regs.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 
-#include "driver/pci/bar_guard.h"
 #include "driver/pci/transport.h"
 #include "driver/pci/vfio.h"
 
@@ -31,7 +29,7 @@ struct vfio_device {
 	struct vfio_group *group;
 	int lock; /* config space as sysfs shows it, locked for as long as the function is ours */
 	int fd;
-	uint64_t config, bar; /* where they are in the file */
+	uint64_t config; /* where it is in the file */
 	bool resettable;
 	uint32_t irqs_set;
 	int request_fd; /* eventfd: the kernel wants the function back; -1 where it cannot say so */
@@ -43,7 +41,7 @@ static struct vfio_device *device_of(struct pci_device *pci)
 	return (struct vfio_device *)pci; /* its first member */
 }
 
-/* --- registers and config space ------------------------------------------------------------------ */
+/* --- config space -------------------------------------------------------------------------------- */
 
 static int config_read(struct pci_device *pci, uint32_t offset, void *data, uint32_t len)
 {
@@ -70,35 +68,6 @@ static int config_write(struct pci_device *pci, uint32_t offset, const void *dat
 	error = sent < 0 ? errno : EIO;
 	return ixy_fail(
 		error, "%s: cannot write config space at 0x%x: %s", pci->name, offset, strerror(error));
-}
-
-/* For a BAR that cannot be mapped. */
-static uint32_t read32(struct pci_device *pci, uint32_t offset)
-{
-	struct vfio_device *device = device_of(pci);
-	uint32_t value;
-
-	if (pread(device->fd, &value, sizeof(value), (off_t)(device->bar + offset)) != sizeof(value))
-		return UINT32_MAX;
-	return value;
-}
-
-static void write32(struct pci_device *pci, uint32_t offset, uint32_t value)
-{
-	struct vfio_device *device = device_of(pci);
-
-	if (pwrite(device->fd, &value, sizeof(value), (off_t)(device->bar + offset)) != sizeof(value))
-		return; /* as on the bus: who writes to a device that has gone does not hear of it */
-}
-
-static void doorbell_init(struct pci_device *pci, uint32_t offset, struct pci_doorbell *doorbell)
-{
-	*doorbell = (struct pci_doorbell){
-		.reg = pci->bar0 ? (volatile uint32_t *)(pci->bar0 + offset) : NULL,
-		.eventfd = -1,
-		.offset = offset,
-		.pci = pci,
-	};
 }
 
 /* --- DMA ----------------------------------------------------------------------------------------- */
@@ -247,49 +216,25 @@ static int find_config(struct vfio_device *device)
 	return err;
 }
 
-static int map_bar0(struct vfio_device *device)
+static int bar_find(struct pci_device *pci, unsigned bar, struct bar_place *place)
 {
+	struct vfio_device *device = device_of(pci);
+	uint8_t address;
 	int err;
-	struct vfio_region_info *info = get_region(device, VFIO_PCI_BAR0_REGION_INDEX, &err);
-	void *virt;
+	struct vfio_region_info *info = get_region(device, VFIO_PCI_BAR0_REGION_INDEX + bar, &err);
 
 	if (!info)
 		return err;
-	device->bar = info->offset;
-	device->pci.bar0_size = info->size;
-	if (info->size == 0 || info->size > SIZE_MAX) {
-		err = ixy_fail(ENODEV, "%s: the device has no memory BAR 0", device->pci.name);
-		goto out;
-	}
-	/* Without a mapping every register costs a system call, the doorbells too; that is slow, but works. */
-	if (!mappable(info)) {
-		ixy_log(IXY_LOG_WARNING, "%s: the kernel does not let BAR 0 be mapped: this will be slow",
-			device->pci.name);
-		goto out;
-	}
-	virt = mmap(NULL, info->size, PROT_READ | PROT_WRITE, MAP_SHARED, device->fd, (off_t)info->offset);
-	if (virt == MAP_FAILED) {
-		err = ixy_fail(errno, "%s: cannot map BAR 0: %s", device->pci.name, strerror(errno));
-		goto out;
-	}
-	err = bar_guard_add(virt, info->size);
-	if (err)
-		munmap(virt, info->size);
-	else
-		device->pci.bar0 = virt;
-out:
+	place->size = info->size;
+	place->fd = device->fd;
+	place->offset = info->offset;
+	place->mappable = mappable(info);
 	free(info);
+	/* The kernel tells by the region's size alone whether there is one; of which kind, config space says. */
+	if (place->size)
+		err = config_read(pci, PCI_BASE_ADDRESS_0 + 4 * bar, &address, sizeof(address));
+	place->io = !err && place->size && address & PCI_BASE_ADDRESS_SPACE_IO;
 	return err;
-}
-
-static void unmap_bar0(struct vfio_device *device)
-{
-	void *virt = (void *)(uintptr_t)device->pci.bar0;
-
-	if (!virt)
-		return;
-	bar_guard_remove(virt);
-	munmap(virt, device->pci.bar0_size);
 }
 
 static int open_in_group(struct vfio_device *device)
@@ -324,7 +269,7 @@ static void close_device(struct pci_device *pci)
 {
 	struct vfio_device *device = device_of(pci);
 
-	unmap_bar0(device);
+	transport_bars_close(pci);
 	if (device->request_fd >= 0)
 		close(device->request_fd);
 	close(device->fd); /* the kernel resets the function, and lets it sleep */
@@ -336,8 +281,9 @@ static void close_device(struct pci_device *pci)
 static const struct pci_ops vfio_ops = {
 	.config_read = config_read,
 	.config_write = config_write,
-	.read32 = read32,
-	.write32 = write32,
+	.bar_find = bar_find,
+	.bar_read = transport_bar_read,
+	.bar_write = transport_bar_write,
 	.dma_map = dma_map,
 	.dma_unmap = dma_unmap,
 	.irq_set = irq_set,
@@ -346,7 +292,7 @@ static const struct pci_ops vfio_ops = {
 	.close = close_device,
 };
 
-/* The device's file is open: what it has, BAR 0 mapped, awake, quiet. */
+/* The device's file is open: what it is; awake, quiet. */
 static int set_up(struct vfio_device *device)
 {
 	struct vfio_group *group = device->group;
@@ -363,7 +309,7 @@ static int set_up(struct vfio_device *device)
 		return err;
 	memcpy(device->pci.windows, group->windows, sizeof(group->windows));
 	device->pci.window_count = group->window_count;
-	return map_bar0(device);
+	return 0;
 }
 
 int vfio_open(
@@ -379,7 +325,7 @@ int vfio_open(
 	device->pci.ops = &vfio_ops;
 	device->pci.iova_mode = transport_iova(options, DMA_IOVA_VA);
 	device->pci.pins_memory = true;
-	device->pci.doorbell_init = doorbell_init;
+	device->pci.behind_iommu = true;
 
 	dir = sysfs_open_function(name, address);
 	if (dir < 0) {

@@ -63,21 +63,17 @@ static struct access_message write_message(uint32_t region, uint64_t offset, con
 	return message;
 }
 
-static uint32_t read32(struct pci_device *pci, uint32_t offset)
+/* Regions 0 to 5 are the BARs, of which only the first is used here (vfio_user_doorbell.c). */
+static void bar_read(struct pci_device *pci, unsigned bar, uint32_t offset, void *data, uint32_t len)
 {
-	uint32_t value;
-
-	region_read(device_of(pci), VFIO_PCI_BAR0_REGION_INDEX, offset, &value, sizeof(value));
-	return value;
+	region_read(device_of(pci), VFIO_PCI_BAR0_REGION_INDEX + bar, offset, data, len);
 }
 
-static void write32(struct pci_device *pci, uint32_t offset, uint32_t value)
+static void bar_write(struct pci_device *pci, unsigned bar, uint32_t offset, const void *data, uint32_t len)
 {
-	struct access_message message =
-		write_message(VFIO_PCI_BAR0_REGION_INDEX, offset, &value, sizeof(value));
-	struct vfio_user_request request = {.command = VFIO_USER_REGION_WRITE,
-		.data = &message,
-		.size = sizeof(message.access) + sizeof(value)};
+	struct access_message message = write_message(VFIO_PCI_BAR0_REGION_INDEX + bar, offset, data, len);
+	struct vfio_user_request request = {
+		.command = VFIO_USER_REGION_WRITE, .data = &message, .size = sizeof(message.access) + len};
 
 	vfio_user_post(&device_of(pci)->channel, &request);
 }
@@ -261,8 +257,8 @@ static void close_device(struct pci_device *pci)
 static const struct pci_ops vfio_user_ops = {
 	.config_read = config_read,
 	.config_write = config_write,
-	.read32 = read32,
-	.write32 = write32,
+	.bar_read = bar_read,
+	.bar_write = bar_write,
 	.dma_map = dma_map,
 	.dma_unmap = dma_unmap,
 	.irq_set = irq_set,

@@ -119,7 +119,7 @@ struct vfio_user_device {
 };
 
 /*
- * Learn where BAR 0 is (its size goes to pci->bar0_size) and what of it can be reached by a store. What the
+ * Learn where BAR 0 is (its size goes to pci->bars[0].size) and what of it can be reached by a store. What the
  * server offers but must not be trusted (memory that it could cut short) is left to messages.
  */
 int vfio_user_doorbells_open(struct vfio_user_device *device);

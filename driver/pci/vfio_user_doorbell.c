@@ -176,7 +176,7 @@ static int open_bar0(struct vfio_user_device *device)
 	else if ((info.flags & VFIO_REGION_INFO_FLAG_MMAP) && (info.flags & VFIO_REGION_INFO_FLAG_WRITE) &&
 		 reply.fd_count > 0)
 		err = map_areas(device, payload, reply.size, reply.fds[0], &info);
-	device->pci.bar0_size = info.size;
+	device->pci.bars[0].size = info.size;
 	vfio_user_close_fds(&reply);
 	return err;
 }
@@ -235,7 +235,8 @@ static int add_shadow(struct vfio_user_device *device, const struct vfio_user_io
 	if (fd >= reply->fd_count || memory >= reply->fd_count)
 		return vfio_user_breach(
 			&device->channel, "a doorbell names a file descriptor that did not come");
-	if (device->pci.bar0_size < sizeof(uint32_t) || io->offset > device->pci.bar0_size - sizeof(uint32_t))
+	if (device->pci.bars[0].size < sizeof(uint32_t) ||
+		io->offset > device->pci.bars[0].size - sizeof(uint32_t))
 		return vfio_user_breach(&device->channel, "a doorbell lies outside of BAR 0");
 	if (io->size != sizeof(uint32_t) || io->offset % sizeof(uint32_t) ||
 		io->shadow_offset % sizeof(uint32_t))

@@ -40,13 +40,21 @@ static int config_write(struct pci_device *pci, uint32_t offset, const void *buf
 	return 0;
 }
 
-static uint32_t inprocess_read32(struct pci_device *pci, uint32_t offset)
+/* The NIC has BAR 0, and its registers have 32 bits. */
+static void bar_read(struct pci_device *pci, unsigned bar, uint32_t offset, void *data, uint32_t len)
 {
-	return nic_read32(nic_of(pci), offset);
+	uint32_t value = nic_read32(nic_of(pci), offset);
+
+	(void)bar;
+	memcpy(data, &value, len);
 }
 
-static void inprocess_write32(struct pci_device *pci, uint32_t offset, uint32_t value)
+static void bar_write(struct pci_device *pci, unsigned bar, uint32_t offset, const void *data, uint32_t len)
 {
+	uint32_t value = 0;
+
+	(void)bar;
+	memcpy(&value, data, len);
 	nic_write32(nic_of(pci), offset, value);
 }
 
@@ -116,8 +124,8 @@ int inprocess_open(struct nic *nic, struct pci_device **pci)
 	static const struct pci_ops ops = {
 		.config_read = config_read,
 		.config_write = config_write,
-		.read32 = inprocess_read32,
-		.write32 = inprocess_write32,
+		.bar_read = bar_read,
+		.bar_write = bar_write,
 		.dma_map = dma_map,
 		.dma_unmap = dma_unmap,
 		.irq_set = irq_set,
@@ -133,7 +141,7 @@ int inprocess_open(struct nic *nic, struct pci_device **pci)
 	snprintf(p->pci.name, sizeof(p->pci.name), "inprocess:%s", nic->name);
 	p->pci.vendor = (uint16_t)nic_config_read(nic, 0, 2);
 	p->pci.device = (uint16_t)nic_config_read(nic, 2, 2);
-	p->pci.bar0_size = NIC_BAR0_SIZE;
+	p->pci.bars[0].size = NIC_BAR0_SIZE;
 	p->pci.iova_mode = DMA_IOVA_VA;
 	p->pci.irq_count = NIC_MSIX_VECTORS;
 	p->pci.doorbell_init = doorbell_init;

@@ -15,7 +15,7 @@ struct fake_pci {
 	unsigned mapped; /* regions that are mapped now */
 	int map_error;   /* what the next dma_map() says, positive; 0: it works */
 	uint8_t config[256];
-	uint32_t written; /* by the last write32() */
+	uint32_t written; /* by the last bar_write() */
 	unsigned irqs_off, closed;
 };
 
@@ -48,16 +48,21 @@ static int fake_config_write(struct pci_device *pci, uint32_t offset, const void
 	return 0;
 }
 
-static uint32_t fake_read32(struct pci_device *pci, uint32_t offset)
+static void fake_bar_read(struct pci_device *pci, unsigned bar, uint32_t offset, void *data, uint32_t len)
 {
+	const uint32_t value = offset + 1;
+
 	(void)pci;
-	return offset + 1;
+	(void)bar;
+	memcpy(data, &value, len);
 }
 
-static void fake_write32(struct pci_device *pci, uint32_t offset, uint32_t value)
+static void fake_bar_write(
+	struct pci_device *pci, unsigned bar, uint32_t offset, const void *data, uint32_t len)
 {
+	(void)bar;
 	(void)offset;
-	((struct fake_pci *)pci)->written = value;
+	memcpy(&((struct fake_pci *)pci)->written, data, len);
 }
 
 static int fake_irq_set(struct pci_device *pci, uint32_t count, const int fds[])
@@ -75,8 +80,8 @@ static void fake_close(struct pci_device *pci)
 static const struct pci_ops fake_ops = {
 	.config_read = fake_config_read,
 	.config_write = fake_config_write,
-	.read32 = fake_read32,
-	.write32 = fake_write32,
+	.bar_read = fake_bar_read,
+	.bar_write = fake_bar_write,
 	.dma_map = fake_dma_map,
 	.dma_unmap = fake_dma_unmap,
 	.irq_set = fake_irq_set,

@@ -281,17 +281,19 @@ static struct {
 	bool config_fails;
 } liar;
 
-static inline uint32_t lying_read32(struct pci_device *pci, uint32_t offset)
+static inline void lying_bar_read(
+	struct pci_device *pci, unsigned bar, uint32_t offset, void *data, uint32_t len)
 {
-	uint32_t value = liar.honest->read32(pci, offset);
-
-	return liar.reg && offset == liar.reg ? liar.value : value;
+	liar.honest->bar_read(pci, bar, offset, data, len);
+	if (liar.reg && offset == liar.reg)
+		memcpy(data, &liar.value, len);
 }
 
-static inline void counting_write32(struct pci_device *pci, uint32_t offset, uint32_t value)
+static inline void counting_bar_write(
+	struct pci_device *pci, unsigned bar, uint32_t offset, const void *data, uint32_t len)
 {
 	liar.count += offset == liar.counted;
-	liar.honest->write32(pci, offset, value);
+	liar.honest->bar_write(pci, bar, offset, data, len);
 }
 
 static inline int failing_config_write(
@@ -307,8 +309,8 @@ static inline void make_liar(struct pci_device *pci)
 	memset(&liar, 0, sizeof(liar));
 	liar.honest = pci->ops;
 	liar.ops = *pci->ops;
-	liar.ops.read32 = lying_read32;
-	liar.ops.write32 = counting_write32;
+	liar.ops.bar_read = lying_bar_read;
+	liar.ops.bar_write = counting_bar_write;
 	liar.ops.config_write = failing_config_write;
 	pci->ops = &liar.ops;
 }

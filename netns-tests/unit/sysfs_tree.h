@@ -128,6 +128,7 @@ static inline int tree_setup(void **state)
 		put(empty[i], "");
 	put(DEVICE "vendor", "0x8086\n");
 	put(DEVICE "device", "0x10fb\n");
+	put(DEVICE "class", "0x020000\n");
 	put(DEVICE "driver_override", "(null)\n");
 	put(DEVICE "resource", "0x00000000fe000000 0x00000000fe01ffff 0x0000000000140204\n"
 			       "0x0000000000000000 0x0000000000000000 0x0000000000000000\n");

@@ -122,7 +122,7 @@ static void registers_are_stores_where_mapped_and_messages_where_not(void **stat
 	pci_write32(&fake.pci, 8, 42);
 	assert_int_equal(fake.written, 42);
 	assert_int_equal(pci_read32(&fake.pci, 8), 9);
-	fake.pci.bar0 = (volatile uint8_t *)bar;
+	fake.pci.bars[0].virt = (volatile uint8_t *)bar;
 	pci_write32(&fake.pci, 8, 43);
 	assert_int_equal(bar[2], 43);
 	assert_int_equal(pci_read32(&fake.pci, 8), 43);

@@ -53,7 +53,6 @@ static void a_free_function_is_opened_and_closed(void **state)
 	assert_int_equal(pci_open(ADDRESS, NULL, &pci), 0);
 	assert_int_equal(pci->vendor, 0x8086);
 	assert_int_equal(pci->device, 0x10fb);
-	assert_int_equal(pci->bar0_size, BAR_SIZE);
 	assert_int_equal(pci->iova_mode, DMA_IOVA_PA);
 	assert_int_equal(pci->irq_count, 0);
 	assert_string_equal(pci->name, ADDRESS);
@@ -87,6 +86,8 @@ static void registers_config_and_doorbells_reach_the_function(void **state)
 
 	(void)state;
 	assert_int_equal(pci_open(ADDRESS, NULL, &pci), 0);
+	assert_int_equal(pci_bar_open(pci, 0), 0);
+	assert_int_equal(pci->bars[0].size, BAR_SIZE);
 	pci_write32(pci, 0x1000, 0xdeadbeef);
 	assert_int_equal(pci_read32(pci, 0x1000), 0xdeadbeef);
 	pci_doorbell_init(pci, 0x1004, &doorbell);
@@ -152,8 +153,8 @@ static void a_failure_after_the_unbind_gives_the_function_back(void **state)
 {
 	(void)state;
 	bind_to("ixgbe");
-	size_to(DEVICE "resource0", BAR_SIZE - 1);
-	expect_refusal(NULL, EIO, "shorter than BAR 0");
+	size_to(DEVICE "config", 2);
+	expect_refusal(NULL, EIO, "PCI command register");
 	assert_string_equal(get("bus/pci/drivers/ixgbe/unbind"), ADDRESS);
 	assert_string_equal(get("bus/pci/drivers/ixgbe/bind"), ADDRESS);
 	assert_string_equal(get(DEVICE "driver_override"), "");
@@ -219,18 +220,120 @@ static void a_function_behind_a_translating_iommu_is_refused(void **state)
 	pci_close(pci);
 }
 
-static void a_function_without_bar0_is_refused(void **state)
+static void what_is_no_network_card_is_refused(void **state)
 {
 	(void)state;
-	put(DEVICE "resource", "0x0000000000000000 0x0000000000000000 0x0000000000000000\n");
-	expect_refusal(NULL, ENODEV, "no memory BAR 0");
-	put(DEVICE "resource", "0x000000000000e000 0x000000000000e01f 0x0000000000040101\n");
-	expect_refusal(NULL, ENODEV, "no memory BAR 0");
-	put(DEVICE "resource", "garbage\n");
-	expect_refusal(NULL, EIO, "resource");
+	bind_to("ixgbe");
+	put(DEVICE "class", "0x010802\n"); /* a disk: NVMe */
+	expect_refusal(NULL, EINVAL, "no network card (PCI class 0x010802)");
+	put(DEVICE "class", "0x020000\n");
 	put(DEVICE "vendor", "eightyeightysix\n");
 	expect_refusal(NULL, EIO, "vendor");
 	assert_untouched();
+}
+
+#define NO_BAR     "0x0000000000000000 0x0000000000000000 0x0000000000000000\n"
+#define PORTS      "0x000000000000e000 0x000000000000e01f 0x0000000000040101\n"
+#define MEMORY_4K  "0x00000000fe000000 0x00000000fe000fff 0x0000000000040200\n"
+#define MEMORY_MID "0x00000000fe001400 0x00000000fe0017ff 0x0000000000040200\n"
+
+static void expect_no_bar(struct pci_device *pci, unsigned bar, int error, const char *text)
+{
+	assert_int_equal(pci_bar_open(pci, bar), -error);
+	if (!strstr(ixy_last_error(), text))
+		fail_msg("\"%s\" does not say \"%s\"", ixy_last_error(), text);
+}
+
+static void a_bar_that_is_not_there_or_cannot_be_had_is_refused_with_the_reason(void **state)
+{
+	struct pci_device *pci;
+	int before, after;
+
+	(void)state;
+	put(DEVICE "resource", NO_BAR NO_BAR MEMORY_4K MEMORY_4K "garbage\n");
+	put(DEVICE "resource3", "short");
+	assert_int_equal(pci_open(ADDRESS, NULL, &pci), 0);
+	before = dup(0);
+	close(before);
+	expect_no_bar(pci, 0, ENODEV, "no BAR 0");
+	expect_no_bar(pci, 1, ENODEV, "no BAR 1");
+	expect_no_bar(pci, 2, ENOENT, "open its BAR 2");
+	expect_no_bar(pci, 3, EIO, "shorter than BAR 3");
+	expect_no_bar(pci, 4, EIO, "odd line \"garbage\"");
+	expect_no_bar(pci, 5, EIO, "odd line \"\"");
+	expect_no_bar(pci, 6, EINVAL, "no BAR 6 in PCI");
+	/* What was not opened reads as if nobody were there. */
+	assert_int_equal(pci_bar_read16(pci, 3, 0), 0xffff);
+	pci_bar_write16(pci, 3, 0, 1);
+	after = dup(0);
+	close(after);
+	assert_int_equal(before, after);
+	pci_close(pci);
+}
+
+static void ports_are_read_and_written_by_call(void **state)
+{
+	struct pci_device *pci;
+	uint8_t command;
+	char path[256];
+	uint8_t back[4];
+	int fd;
+
+	(void)state;
+	put(DEVICE "resource", PORTS MEMORY_4K);
+	size_to(DEVICE "resource0", 0x20);
+	assert_int_equal(pci_open(ADDRESS, NULL, &pci), 0);
+	assert_int_equal(pci_bar_open(pci, 0), 0);
+	assert_int_equal(pci_bar_open(pci, 0), 0); /* once more does no harm */
+	assert_true(pci->bars[0].io);
+	assert_int_equal(pci->bars[0].size, 0x20);
+	assert_null((const void *)(uintptr_t)pci->bars[0].virt);
+	assert_int_equal(pci->ops->config_read(pci, PCI_COMMAND, &command, 1), 0);
+	assert_int_equal(command & PCI_COMMAND_IO, PCI_COMMAND_IO);
+	pci_bar_write32(pci, 0, 4, 0x11223344);
+	pci_bar_write16(pci, 0, 6, 0x5566);
+	pci_bar_write8(pci, 0, 5, 0x77);
+	assert_int_equal(pci_bar_read32(pci, 0, 4), 0x55667744);
+	assert_int_equal(pci_bar_read16(pci, 0, 4), 0x7744);
+	assert_int_equal(pci_bar_read8(pci, 0, 7), 0x55);
+	path_of(path, sizeof(path), DEVICE "resource0");
+	fd = open(path, O_RDONLY);
+	assert_int_equal(pread(fd, back, 4, 4), 4);
+	close(fd);
+	assert_memory_equal(back, "\x44\x77\x66\x55", 4);
+	/* A function that lost it gets both kinds of decoding back. */
+	assert_int_equal(pci->ops->config_write(pci, PCI_COMMAND, "\0", 1), 0);
+	assert_int_equal(pci_bus_master(pci, true), 0);
+	assert_int_equal(pci->ops->config_read(pci, PCI_COMMAND, &command, 1), 0);
+	assert_int_equal(command, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	/* Removed: the file is empty. */
+	size_to(DEVICE "resource0", 0);
+	assert_int_equal(pci_bar_read32(pci, 0, 4), 0xffffffff);
+	assert_int_equal(pci_bar_read8(pci, 0, 4), 0xff);
+	pci_close(pci);
+}
+
+static void a_bar_that_begins_amid_a_page_is_mapped_from_there(void **state)
+{
+	struct pci_device *pci;
+	char path[256];
+	uint32_t back;
+	int fd;
+
+	(void)state;
+	put(DEVICE "resource", NO_BAR MEMORY_MID);
+	put(DEVICE "resource1", "");
+	size_to(DEVICE "resource1", 4096); /* of which the kernel maps the page that the BAR is in */
+	assert_int_equal(pci_open(ADDRESS, NULL, &pci), 0);
+	assert_int_equal(pci_bar_open(pci, 1), 0);
+	assert_int_equal(pci->bars[1].size, 0x400);
+	pci_bar_write32(pci, 1, 8, 0xcafe);
+	path_of(path, sizeof(path), DEVICE "resource1");
+	fd = open(path, O_RDONLY);
+	assert_int_equal(pread(fd, &back, 4, 0x408), 4);
+	close(fd);
+	assert_int_equal(back, 0xcafe);
+	pci_close(pci);
 }
 
 static void a_function_that_is_not_there_is_refused(void **state)
@@ -312,6 +415,7 @@ static void a_removed_function_reads_all_ones(void **state)
 
 	(void)state;
 	assert_int_equal(pci_open(ADDRESS, NULL, &pci), 0);
+	assert_int_equal(pci_bar_open(pci, 0), 0);
 	pci_write32(pci, 0x2000, 1);
 	size_to(DEVICE "resource0", 0);
 	assert_int_equal(pci_read32(pci, 0x2000), 0xffffffff);
@@ -456,7 +560,7 @@ static void a_bus_error_elsewhere_still_ends_the_process(void **state)
 
 		signal(SIGBUS, SIG_DFL);
 		setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-		if (pci_open(ADDRESS, NULL, &pci) < 0)
+		if (pci_open(ADDRESS, NULL, &pci) < 0 || pci_bar_open(pci, 0) < 0)
 			_exit(100);
 		page = mmap(NULL, 4096, PROT_READ, MAP_SHARED, memfd_create("empty", 0), 0);
 		_exit(page == MAP_FAILED ? 101 : page[0]);
@@ -481,7 +585,10 @@ int main(void)
 		TEST(two_owners_at_once_are_one_too_many),
 		TEST(virtual_addresses_are_refused_with_the_way_to_have_them),
 		TEST(a_function_behind_a_translating_iommu_is_refused),
-		TEST(a_function_without_bar0_is_refused),
+		TEST(what_is_no_network_card_is_refused),
+		TEST(a_bar_that_is_not_there_or_cannot_be_had_is_refused_with_the_reason),
+		TEST(ports_are_read_and_written_by_call),
+		TEST(a_bar_that_begins_amid_a_page_is_mapped_from_there),
 		TEST(a_function_that_is_not_there_is_refused),
 		TEST(a_live_interface_is_refused_without_force),
 		TEST(an_interface_that_is_down_is_taken),

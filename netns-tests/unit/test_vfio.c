@@ -17,11 +17,13 @@
 #include "driver/pci/transport.h"
 #include "driver/pci/vfio.h"
 
-#define OTHER     "0000:03:00.1"
-#define CONFIG_AT 0x70000
-#define BAR_AT    0
-#define MIB       (1ull << 20)
-#define MAX_MAPS  64
+#define OTHER      "0000:03:00.1"
+#define CONFIG_AT  0x70000
+#define BAR_AT     0
+#define PORTS_AT   0x60000
+#define PORTS_SIZE 64
+#define MIB        (1ull << 20)
+#define MAX_MAPS   64
 
 /* --- the kernel's side --------------------------------------------------------------------------- */
 
@@ -105,7 +107,17 @@ static int answer_region(struct vfio_region_info *info)
 		info->size = 256;
 		return 0;
 	}
-	assert_int_equal(info->index, VFIO_PCI_BAR0_REGION_INDEX);
+	/* BAR 1 has I/O ports, BARs 2 and up are not there. */
+	if (info->index == VFIO_PCI_BAR1_REGION_INDEX) {
+		info->offset = PORTS_AT;
+		info->size = PORTS_SIZE;
+		info->flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
+		return 0;
+	}
+	if (info->index != VFIO_PCI_BAR0_REGION_INDEX) {
+		info->size = 0;
+		return 0;
+	}
 	info->offset = BAR_AT;
 	info->size = kernel.bar_size;
 	info->flags = kernel.bar_flags;
@@ -231,6 +243,7 @@ static void make_device_file(const char *address)
 	assert_true(fd >= 0);
 	assert_int_equal(ftruncate(fd, CONFIG_AT + 4096), 0);
 	assert_int_equal(pwrite(fd, "\x86\x80\xfb\x10", 4, CONFIG_AT), 4);
+	assert_int_equal(pwrite(fd, "\x01\xe0\0\0", 4, CONFIG_AT + PCI_BASE_ADDRESS_1), 4);
 	close(fd);
 }
 
@@ -295,7 +308,7 @@ static struct pci_device *open_ok(const char *address, enum ixy_iova iova)
 	struct ixy_options options = {.iova = iova};
 	struct pci_device *pci;
 
-	if (pci_open(address, &options, &pci) != 0)
+	if (pci_open(address, &options, &pci) != 0 || pci_bar_open(pci, 0) != 0)
 		fail_msg("%s", ixy_last_error());
 	return pci;
 }
@@ -325,7 +338,7 @@ static void a_function_bound_to_vfio_goes_by_vfio_and_is_left_bound(void **state
 	(void)state;
 	assert_int_equal(pci->vendor, 0x8086);
 	assert_int_equal(pci->device, 0x10fb);
-	assert_int_equal(pci->bar0_size, BAR_SIZE);
+	assert_int_equal(pci->bars[0].size, BAR_SIZE);
 	assert_int_equal(pci->iova_mode, DMA_IOVA_VA);
 	assert_int_equal(pci->irq_count, 8);
 	assert_int_equal(kernel.type, VFIO_TYPE1v2_IOMMU);
@@ -350,7 +363,7 @@ static void registers_config_and_doorbells_reach_the_function(void **state)
 	(void)state;
 	dev_path(path, sizeof(path), ADDRESS);
 	fd = open(path, O_RDONLY);
-	assert_non_null((const void *)(uintptr_t)pci->bar0);
+	assert_non_null((const void *)(uintptr_t)pci->bars[0].virt);
 	pci_write32(pci, 0x1000, 0xdeadbeef);
 	assert_int_equal(pci_read32(pci, 0x1000), 0xdeadbeef);
 	pci_doorbell_init(pci, 0x1004, &doorbell);
@@ -376,7 +389,7 @@ static void expect_calls_instead_of_a_mapping(void)
 	struct pci_device *pci = open_ok(ADDRESS, IXY_IOVA_AUTO);
 	struct pci_doorbell doorbell;
 
-	assert_null((const void *)(uintptr_t)pci->bar0);
+	assert_null((const void *)(uintptr_t)pci->bars[0].virt);
 	pci_write32(pci, 0x1000, 0xdeadbeef);
 	assert_int_equal(pci_read32(pci, 0x1000), 0xdeadbeef);
 	pci_doorbell_init(pci, 0x1004, &doorbell);
@@ -394,7 +407,7 @@ static void a_bar_that_cannot_be_mapped_is_reached_by_calls(void **state)
 	/* The capability says that all may be mapped, after all. */
 	kernel.area.size = BAR_SIZE;
 	pci = open_ok(ADDRESS, IXY_IOVA_AUTO);
-	assert_non_null((const void *)(uintptr_t)pci->bar0);
+	assert_non_null((const void *)(uintptr_t)pci->bars[0].virt);
 	pci_close(pci);
 
 	kernel.area.size = BAR_SIZE / 2;
@@ -402,6 +415,32 @@ static void a_bar_that_cannot_be_mapped_is_reached_by_calls(void **state)
 	kernel.area.size = 0;
 	kernel.bar_flags &= ~(uint32_t)VFIO_REGION_INFO_FLAG_MMAP;
 	expect_calls_instead_of_a_mapping();
+}
+
+static void ports_are_read_and_written_by_call(void **state)
+{
+	struct pci_device *pci = open_ok(ADDRESS, IXY_IOVA_AUTO);
+	uint8_t back[4], command;
+	char path[128];
+	int fd;
+
+	(void)state;
+	assert_int_equal(pci_bar_open(pci, 1), 0);
+	assert_true(pci->bars[1].io);
+	assert_false(pci->bars[0].io);
+	assert_int_equal(pci->bars[1].size, PORTS_SIZE);
+	assert_null((const void *)(uintptr_t)pci->bars[1].virt);
+	assert_int_equal(pci->ops->config_read(pci, PCI_COMMAND, &command, 1), 0);
+	assert_int_equal(command, PCI_COMMAND_IO | PCI_COMMAND_MEMORY);
+	pci_bar_write16(pci, 1, 16, 0x1234);
+	pci_bar_write8(pci, 1, 18, 0x56);
+	assert_int_equal(pci_bar_read32(pci, 1, 16), 0x561234);
+	dev_path(path, sizeof(path), ADDRESS);
+	fd = open(path, O_RDONLY);
+	assert_int_equal(pread(fd, back, 4, PORTS_AT + 16), 4);
+	close(fd);
+	assert_memory_equal(back, "\x34\x12\x56\0", 4);
+	pci_close(pci);
 }
 
 static void an_old_iommu_driver_will_do(void **state)
@@ -764,9 +803,20 @@ static void another_kind_of_vfio_is_refused(void **state)
 	kernel.version = VFIO_API_VERSION;
 	kernel.no_type1 = true;
 	expect_refusal(ENODEV, "vfio_iommu_type1");
-	kernel.no_type1 = false;
+}
+
+static void a_bar_that_is_not_there_is_refused(void **state)
+{
+	struct pci_device *pci;
+
+	(void)state;
 	kernel.bar_size = 0;
-	expect_refusal(ENODEV, "no memory BAR 0");
+	assert_int_equal(pci_open(ADDRESS, NULL, &pci), 0);
+	assert_int_equal(pci_bar_open(pci, 0), -ENODEV);
+	assert_non_null(strstr(ixy_last_error(), "no BAR 0"));
+	assert_int_equal(pci_bar_open(pci, 5), -ENODEV);
+	assert_int_equal(pci_bar_open(pci, 6), -EINVAL);
+	pci_close(pci);
 }
 
 /* --- what the kernel says is checked ------------------------------------------------------------- */
@@ -847,6 +897,8 @@ int main(void)
 		TEST(a_function_bound_to_vfio_goes_by_vfio_and_is_left_bound),
 		TEST(registers_config_and_doorbells_reach_the_function),
 		TEST(a_bar_that_cannot_be_mapped_is_reached_by_calls),
+		TEST(a_bar_that_is_not_there_is_refused),
+		TEST(ports_are_read_and_written_by_call),
 		TEST(an_old_iommu_driver_will_do),
 		TEST(interrupts_are_settled_anew_when_their_number_changes),
 		TEST(a_function_that_the_kernel_asks_for_is_removed),

@@ -15,8 +15,8 @@ static void a_good_server_is_attached_to(void **state)
 	(void)state;
 	assert_int_equal(pci->vendor, 0x8086);
 	assert_int_equal(pci->device, 0x10fb);
-	assert_int_equal(pci->bar0_size, BAR_SIZE);
-	assert_null(pci->bar0);
+	assert_int_equal(pci->bars[0].size, BAR_SIZE);
+	assert_null(pci->bars[0].virt);
 	assert_int_equal(pci->irq_count, 8);
 	assert_int_equal(pci->iova_mode, DMA_IOVA_VA);
 	pci_close(pci);
