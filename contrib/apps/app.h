@@ -155,6 +155,14 @@ static inline void app_count(struct app_rate *rate, uint64_t frames, uint64_t by
 	app_add(&rate->bytes, bytes);
 }
 
+/* What somebody else counts, a device say, instead of app_count() and app_drop(). */
+static inline void app_set(struct app_rate *rate, uint64_t frames, uint64_t bytes, uint64_t drops)
+{
+	atomic_store_explicit(&rate->frames, frames, memory_order_relaxed);
+	atomic_store_explicit(&rate->bytes, bytes, memory_order_relaxed);
+	atomic_store_explicit(&rate->drops, drops, memory_order_relaxed);
+}
+
 static inline void app_drop(struct app_rate *rate, uint64_t frames)
 {
 	app_add(&rate->drops, frames);
