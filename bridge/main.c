@@ -434,6 +434,7 @@ static int start_workers(struct daemon *d)
 			.gro_udp = d->offload_udp,
 			.poll = o->poll,
 			.idle_usecs = o->idle_usecs,
+			.rx_usecs = o->rx_usecs,
 			.interface_gone = tell_interface_gone,
 			.arg = d,
 		};

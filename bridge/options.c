@@ -25,6 +25,7 @@ enum option_id {
 	OPT_GROUP,
 	OPT_POLL,
 	OPT_IDLE_USECS,
+	OPT_RX_USECS,
 	OPT_CPU,
 	OPT_MULTICAST,
 	OPT_RING,
@@ -51,6 +52,8 @@ static const struct {
 	{OPT_GROUP, "group", "GROUP", "with --persist: which group may attach to it"},
 	{OPT_POLL, "poll", NULL, "never sleep: a core a queue for the lowest latency"},
 	{OPT_IDLE_USECS, "idle-usecs", "N", "poll at most so long in vain before sleeping (default 50)"},
+	{OPT_RX_USECS, "rx-usecs", "N",
+		"let received frames gather so long where nobody answers them (default 400)"},
 	{OPT_CPU, "cpu", "LIST", "run the queues' threads on these CPUs, e.g. 2,4-7"},
 	{OPT_MULTICAST, "multicast", "all|list",
 		"all: the NIC passes all multicast (default); list: only joined groups"},
@@ -269,6 +272,10 @@ static int parse_option(const struct complaint *c, int id, const char *text, str
 		rc = parse_range(c, "idle-usecs", text, 0, 1000000, &n);
 		o->idle_usecs = (uint32_t)n;
 		break;
+	case OPT_RX_USECS:
+		rc = parse_range(c, "rx-usecs", text, 0, 1000, &n);
+		o->rx_usecs = (uint32_t)n;
+		break;
 	case OPT_MAC:
 		rc = parse_mac(c, text, &o->mac);
 		o->has_mac = true;
@@ -310,7 +317,7 @@ int options_parse(int argc, char *argv[], struct options *o, char *error, size_t
 	for (size_t i = 0; i < OPTION_COUNT; i++)
 		list[i] = (struct option){table[i].name, table[i].argument ? required_argument : no_argument,
 			NULL, table[i].id};
-	*o = (struct options){.queues = 1, .idle_usecs = 50, .log_level = IXY_LOG_INFO};
+	*o = (struct options){.queues = 1, .idle_usecs = 50, .rx_usecs = 400, .log_level = IXY_LOG_INFO};
 	optind = 0; /* glibc: start afresh, also the second time */
 	opterr = 0; /* the complaint below is the only one */
 	/* ':' first: a missing argument is told apart from an unknown option. */

@@ -38,6 +38,7 @@ struct options {
 	gid_t group;         /* the same for a group */
 	bool poll;           /* never sleep */
 	uint32_t idle_usecs; /* longest time to poll in vain before sleeping */
+	uint32_t rx_usecs;   /* how long received frames that nobody answers may gather */
 	unsigned cpus[OPTIONS_MAX_CPUS]; /* worker i runs on cpus[i % cpu_count] */
 	size_t cpu_count;                /* 0: the scheduler chooses */
 	enum multicast_policy multicast;

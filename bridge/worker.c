@@ -14,6 +14,12 @@
  * the time to poll; if it came much later, halve it. A steady stream is polled without a system call, a lone
  * ping does not cost a core.
  *
+ * Streams that nobody answers. Frames that come one by one, a tenth of a millisecond apart, would each cost a sleep
+ * and a wake, several times what it takes to deliver them. Whom that delay hurts is who waits for an answer; so where
+ * the kernel has answered none of many such wake-ups, the worker leaves the interrupt alone and looks every
+ * rx_usecs, at the tap as soon as it has something: the moderation that NICs know as rx-usecs, but only for
+ * one-way streams. The first frame that the kernel sends ends it, and so does a nap in which nothing came.
+ *
  * Back pressure. Frames that the NIC's ring does not take wait here, and nothing more is read: the queue then
  * grows in the kernel, where its tail-drops show as the interface's tx_dropped. No interrupt tells that the
  * ring has room again, so the worker naps by timerfd. The same naps, growing, stand in for interrupts on a
@@ -43,6 +49,7 @@
 #define SPIN_FIRST_NS   5000      /* what a first doubling starts from */
 #define NAP_MIN_NS      20000     /* shortest and longest nap; the longest bounds idle CPU and latency */
 #define NAP_MAX_NS      1000000   /* of a device without interrupts */
+#define UNANSWERED_MANY 32        /* spells of quiet in a row that only received frames ended */
 #define RECLAIM_S       0.01      /* how long sent buffers may lie in the ring of a sleeping worker */
 #define DRAIN_NS        200000000 /* see workers_drain() */
 #define ETH_OVERHEAD    (14 + 4)  /* Ethernet header and one VLAN tag, on top of the MTU */
@@ -68,9 +75,10 @@ struct worker {
 	struct ev_timer reclaim;
 	bool has_irq;
 	int nap_fd;
-	bool woken; /* the last sleep was ended by a frame */
-	bool slept; /* since the last round that moved something */
-	bool gone;  /* the interface */
+	bool stirred; /* the last sleep was ended by something that it waited for: */
+	bool woken;   /* by a frame */
+	bool slept;   /* since the last round that moved something */
+	bool gone;    /* the interface */
 
 	/* Frames from the kernel that the NIC's ring had no room for. */
 	struct pkt_buf *pending[WORKER_BATCH];
@@ -82,6 +90,7 @@ struct worker {
 	uint64_t quiet_since_ns; /* 0: the last round moved something */
 	uint64_t spin_ns;        /* how long to poll in vain, as learnt */
 	uint64_t nap_ns;         /* length of the next nap */
+	uint32_t unanswered;     /* short spells of quiet since the kernel last sent something */
 };
 
 static uint64_t clock_ns(void)
@@ -226,41 +235,58 @@ static void on_frame(struct ev_loop *loop, struct ev_io *io, int events)
 
 	(void)io;
 	(void)events;
-	w->woken = true;
+	w->stirred = w->woken = true;
+}
+
+static void on_tap(struct ev_loop *loop, struct ev_io *io, int events)
+{
+	struct worker *w = ev_userdata(loop);
+
+	on_frame(loop, io, events);
+	w->tap_hot = true;
 }
 
 static void on_nap_end(struct ev_loop *loop, struct ev_io *io, int events)
 {
+	struct worker *w = ev_userdata(loop);
 	uint64_t expirations;
 
-	(void)loop;
 	(void)events;
 	/* Nothing to learn from the count; reading makes the descriptor quiet again. */
-	if (read(io->fd, &expirations, sizeof(expirations)) < 0)
-		return;
+	if (read(io->fd, &expirations, sizeof(expirations)) > 0)
+		w->stirred = true;
 }
 
 static void on_wake(struct ev_loop *loop, struct ev_async *wake, int events)
 {
-	(void)loop;
+	struct worker *w = ev_userdata(loop);
+
 	(void)wake;
 	(void)events;
+	w->stirred = true;
 }
 
 static void on_reclaim(struct ev_loop *loop, struct ev_timer *timer, int events)
 {
-	(void)loop;
+	struct worker *w = ev_userdata(loop);
+
 	(void)timer;
 	(void)events;
+	w->stirred = true;
 }
 
 /* libev's own timers count milliseconds. */
-static void nap(struct worker *w)
+static void nap(struct worker *w, uint64_t ns)
 {
-	const struct itimerspec timer = {.it_value.tv_nsec = (long)w->nap_ns};
+	const struct itimerspec timer = {.it_value.tv_nsec = (long)ns};
 
 	timerfd_settime(w->nap_fd, 0, &timer, NULL);
-	w->nap_ns = w->nap_ns * 2 < NAP_MAX_NS ? w->nap_ns * 2 : NAP_MAX_NS;
+}
+
+/* Frames come that nobody answers. */
+static inline bool one_way(const struct worker *w)
+{
+	return w->unanswered >= UNANSWERED_MANY;
 }
 
 /* Block until a frame, a request or the end of a nap. */
@@ -276,31 +302,40 @@ static void block(struct worker *w)
 		ev_io_stop(w->loop, &w->tap_io);
 	else
 		ev_io_start(w->loop, &w->tap_io);
-	if (held_back || !w->has_irq)
-		nap(w);
-	else if (ixy_tx_pending(w->config.dev, w->config.queue))
+	if (!w->has_irq)
+		; /* never started */
+	else if (one_way(w))
+		ev_io_stop(w->loop, &w->irq_io);
+	else
+		ev_io_start(w->loop, &w->irq_io);
+	if (!held_back && one_way(w)) {
+		nap(w, (uint64_t)w->config.rx_usecs * 1000);
+	} else if (held_back || !w->has_irq) {
+		nap(w, w->nap_ns);
+		w->nap_ns = w->nap_ns * 2 < NAP_MAX_NS ? w->nap_ns * 2 : NAP_MAX_NS;
+	} else if (ixy_tx_pending(w->config.dev, w->config.queue))
 		ev_timer_again(w->loop, &w->reclaim);
 	else
 		ev_timer_stop(w->loop, &w->reclaim);
 
-	w->woken = false;
+	w->stirred = w->woken = false;
 	counter_set(&w->counters->asleep_since_ns, before);
-	ev_run(w->loop, EVRUN_ONCE);
+	/* libev takes a descriptor that it need not watch any more out of epoll only when that has woken it in vain. */
+	do
+		ev_run(w->loop, EVRUN_ONCE);
+	while (!w->stirred);
 	after = clock_ns();
 	counter_set(&w->counters->asleep_since_ns, 0);
 	counter_add(&w->counters->sleep_ns, after - before);
 	counter_add(&w->counters->sleeps, 1);
-	if (w->woken) {
+	if (w->woken)
 		counter_add(&w->counters->wakeups, 1);
-		w->tap_hot = true;
-	}
 }
 
 /* Frames have come after a sleep: was it right to sleep? */
-static void learn(struct worker *w)
+static void learn_to_spin(struct worker *w, uint64_t quiet_ns)
 {
 	const uint64_t max = (uint64_t)w->config.idle_usecs * 1000;
-	const uint64_t quiet_ns = clock_ns() - w->quiet_since_ns;
 
 	if (quiet_ns > max)
 		w->spin_ns /= 2;
@@ -310,10 +345,23 @@ static void learn(struct worker *w)
 		w->spin_ns = max;
 }
 
+/* A spell of quiet is over, by frames that the kernel has not answered yet: is it one of many? */
+static void learn_to_gather(struct worker *w, uint64_t quiet_ns)
+{
+	if (w->config.poll || one_way(w))
+		return;
+	w->unanswered = quiet_ns < (uint64_t)w->config.rx_usecs * 1000 ? w->unanswered + 1 : 0;
+}
+
 static void end_quiet(struct worker *w)
 {
-	if (w->slept)
-		learn(w);
+	if (w->quiet_since_ns) {
+		const uint64_t quiet_ns = clock_ns() - w->quiet_since_ns;
+
+		if (w->slept)
+			learn_to_spin(w, quiet_ns);
+		learn_to_gather(w, quiet_ns);
+	}
 	w->slept = false;
 	w->quiet_since_ns = 0;
 	w->nap_ns = NAP_MIN_NS;
@@ -326,6 +374,15 @@ static void idle(struct worker *w)
 
 	if (!w->quiet_since_ns)
 		w->quiet_since_ns = now;
+	if (one_way(w)) {
+		if (!w->slept) {
+			ixy_tx_batch(w->config.dev, w->config.queue, NULL, 0);
+			block(w);
+			w->slept = true;
+			return;
+		}
+		w->unanswered = 0; /* nothing came in a whole nap: the stream is over, or too slow for this */
+	}
 	if (now - w->tap_dry_ns >= TAP_INTERVAL_NS) {
 		w->tap_hot = true;
 		/* Who never sleeps does not come by below, where sent buffers are taken back. */
@@ -404,20 +461,21 @@ static void drain_rx(struct worker *w)
 static void run(struct worker *w)
 {
 	while (likely(w->request == RUN)) {
-		uint32_t moved;
+		uint32_t received, sent = 0;
 
 		if (unlikely(w->gone)) {
 			park(w, RUN);
 			continue;
 		}
-		moved = forward_rx(w);
-		if (moved || w->tap_hot || w->pending_count)
-			moved += forward_tx(w);
-		if (moved) {
+		received = forward_rx(w);
+		if ((received && !one_way(w)) || w->tap_hot || w->pending_count)
+			sent = forward_tx(w);
+		if (received || sent)
 			end_quiet(w);
-		} else {
+		else
 			idle(w);
-		}
+		if (sent)
+			w->unanswered = 0;
 	}
 }
 
@@ -466,7 +524,7 @@ static int open_loop(struct worker *w)
 	/*
 	 * Always watched, but the loop is only entered to sleep: so arming costs no system call of libev's.
 	 */
-	ev_io_init(&w->tap_io, on_frame, kernel_port_fd(w->config.port), EV_READ);
+	ev_io_init(&w->tap_io, on_tap, kernel_port_fd(w->config.port), EV_READ);
 	w->has_irq = irq_fd >= 0;
 	if (w->has_irq) {
 		ev_io_init(&w->irq_io, on_frame, irq_fd, EV_READ);

@@ -30,6 +30,7 @@ struct worker_config {
 	bool gro, gro_udp;               /* with offload: coalesce TCP, and UDP as well, toward the kernel */
 	bool poll;                       /* never sleep */
 	uint32_t idle_usecs;             /* longest time to poll in vain before sleeping */
+	uint32_t rx_usecs; /* how long received frames that nobody answers may gather; 0: never */
 	/* Called once, in the worker's thread, when the interface has been deleted. The worker then waits. */
 	void (*interface_gone)(void *arg);
 	void *arg;

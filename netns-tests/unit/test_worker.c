@@ -249,6 +249,45 @@ static void a_device_without_interrupts_is_served_by_naps(void **state)
 	assert_true(counted(sleeps) > 0);
 }
 
+/* One frame arrives at a sleeping worker and gets into the kernel. Returns whether its interrupt woke the worker. */
+static bool wakes(struct fixture *f)
+{
+	uint64_t before;
+
+	assert_true(eventually(asleep()));
+	before = counted(wakeups);
+	arrive(f, 1);
+	assert_kernel_got(f, f->rx_used - 1, 1);
+	return counted(wakeups) != before;
+}
+
+static void frames_that_nobody_answers_are_left_to_gather_until_somebody_does(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.idle_usecs = 0;
+	f->config.rx_usecs = 100000;
+	start(f);
+	/* Many in a row have to come within rx_usecs of each other, which a busy machine may spoil now and then. */
+	while (f->rx_used < RX_FRAMES - 1 && wakes(f))
+		;
+	assert_in_range(f->rx_used, 20, RX_FRAMES - 2);
+	kernel_sends(f, 0, 1);
+	assert_true(eventually(sent() == 1));
+	assert_true(wakes(f));
+}
+
+static void no_frame_is_left_to_gather_where_that_is_switched_off(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.idle_usecs = 0;
+	f->config.rx_usecs = 0;
+	start(f);
+	for (int i = 0; i < 100; i++)
+		assert_true(wakes(f));
+}
+
 /* --- frames that do not pass -------------------------------------------------------------------------- */
 
 static void what_the_ring_does_not_take_waits_in_the_kernel_and_arrives_in_order(void **state)
@@ -426,6 +465,8 @@ int main(void)
 		in_fixture(a_sleeping_worker_is_woken_by_either_side),
 		in_fixture(a_frame_that_comes_just_before_the_interrupt_is_armed_does_not_strand),
 		in_fixture(a_polling_worker_never_sleeps),
+		in_fixture(frames_that_nobody_answers_are_left_to_gather_until_somebody_does),
+		in_fixture(no_frame_is_left_to_gather_where_that_is_switched_off),
 		in_fixture(a_device_without_interrupts_is_served_by_naps),
 		in_fixture(what_the_ring_does_not_take_waits_in_the_kernel_and_arrives_in_order),
 		in_fixture(reception_goes_on_while_sending_is_stuck),
