@@ -2,7 +2,7 @@
  * The ixy device on AF_XDP: what its files share.
  *
  *	xdp.c         life and link
- *	xdp_rx.c      receiving; and verify.c, the checksums of what was received
+ *	xdp_rx.c      receiving
  *	xdp_tx.c      sending; and super_tx.c, super-frames past AF_XDP
  *	xdp_filter.c  addresses, MTU, up and down
  *	xdp_stats.c   counters
@@ -162,9 +162,6 @@ uint32_t xdp_rx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *bu
 void xdp_rx_refill(struct xdp_queue *q);
 /* The socket is closed: take everything out of the ring that was never received. */
 void xdp_rx_empty(struct xdp_queue *q, uint32_t waiting, enum ixy_drop reason);
-
-/* verify.c: sets PKT_RX_* or PKT_TX_L4_CSUM in frame->flags, which are 0 before. */
-void xdp_verify_checksums(struct pkt_buf *frame);
 
 /* --- xdp_tx.c ---------------------------------------------------------------------------------------- */
 
