@@ -55,7 +55,7 @@ struct virtio_device {
 	struct pci_device *pci;
 	uint64_t offered, features; /* bit n is VIRTIO_..._F_... number n */
 	bool modern;
-	uint16_t queue_count;         /* that the device has, of all kinds */
+	uint16_t queue_count;         /* of all kinds, with these features: since virtio_negotiate() */
 	struct virtio_notify *notify; /* [queue_count]; valid once the queue is set up */
 };
 

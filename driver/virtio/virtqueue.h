@@ -115,6 +115,12 @@ void virtqueue_free(struct virtqueue *vq);
 size_t virtqueue_indirect_bytes(uint16_t num);
 void virtqueue_set_indirect(struct virtqueue *vq, void *memory, uint64_t address);
 
+/* Entries of the ring. */
+static inline uint16_t virtqueue_num(const struct virtqueue *vq)
+{
+	return vq->num;
+}
+
 /* Where the three parts of the ring lie in its memory, in bytes. */
 static inline size_t virtqueue_desc_offset(const struct virtqueue *vq)
 {
