@@ -25,6 +25,7 @@ uint64_t app_time;
 bool app_quiet, app_help;
 volatile sig_atomic_t app_attention;
 atomic_bool app_stopping;
+unsigned app_ticks;
 
 static struct app_rate *const *all_rates;
 static uint64_t started, last_line; /* when */
@@ -290,6 +291,7 @@ bool app_attend(void)
 	uint64_t now = app_now();
 
 	app_attention = 0; /* before looking, or a signal in between would be lost */
+	app_ticks++;
 	if (app_time && now - started >= app_time)
 		app_stop();
 	if (app_stopped()) {

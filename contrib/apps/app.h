@@ -91,6 +91,9 @@ extern volatile sig_atomic_t app_attention;
 extern atomic_bool app_stopping;
 bool app_attend(void);
 
+/* Counted up by app_running(), ten times a second: for what has to be done now and then. */
+extern unsigned app_ticks;
+
 /*
  * For the main thread's loop: true until a signal comes or the time is over; says the rates when a second is over.
  * Costs a load while nothing happens. Calls that wait (poll) return EINTR ten times a second, so that no loop

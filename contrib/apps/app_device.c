@@ -163,11 +163,14 @@ bool app_complete_checksum(struct pkt_buf *frame)
 	struct iovec pieces[MAX_PIECES];
 	size_t count = 0;
 
-	for (struct pkt_buf *buf = frame; buf; buf = buf->next) {
+	struct pkt_buf *buf = frame;
+
+	do {
 		if (count == MAX_PIECES)
 			return false;
 		pieces[count++] = (struct iovec){buf->data, buf->size};
-	}
+		buf = buf->next;
+	} while (buf);
 	if (gso_checksum(&request, pieces, count) < 0)
 		return false;
 	frame->flags &= (uint16_t)~PKT_TX_L4_CSUM;
