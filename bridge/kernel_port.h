@@ -82,6 +82,12 @@ static inline uint32_t kernel_port_reclaim(struct kernel_port *port)
 	return port->ops->reclaim ? port->ops->reclaim(port) : 0;
 }
 
+/* A look for frames costs no system call. */
+static inline bool kernel_port_in_memory(const struct kernel_port *port)
+{
+	return port->ops->arm != NULL;
+}
+
 /* --- sleeping ----------------------------------------------------------------------------------------- */
 
 /* Readable when the kernel has frames, after kernel_port_arm(); and when the interface has been deleted. */

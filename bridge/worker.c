@@ -5,7 +5,8 @@
  * queue. While rounds move frames the worker goes round without a pause. The two directions are looked at
  * with different zeal: a look at the NIC's ring is a load from memory, a look at the tap a system call. So
  * the tap is read again at once only when it had more than a burst, or after frames went into the kernel
- * (which answers them: acknowledgements, echoes); otherwise every TAP_INTERVAL_NS.
+ * (which answers them: acknowledgements, echoes); otherwise every TAP_INTERVAL_NS. Where vhost's rings are the
+ * port, both are loads, and the port is looked at in every round.
  *
  * Idle. After a quiet while the worker arms the queue's interrupt, looks at the ring once more (a frame that
  * came before the arming raises none), and blocks in its libev loop until the interrupt's eventfd, the tap,
@@ -21,8 +22,9 @@
  * one-way streams. The first frame that the kernel sends ends it, and so does a nap in which nothing came.
  *
  * Back pressure. Frames that the NIC's ring does not take wait here, and nothing more is read: the queue then
- * grows in the kernel, where its tail-drops show as the interface's tx_dropped. No interrupt tells that the
- * ring has room again, so the worker naps by timerfd. The same naps, growing, stand in for interrupts on a
+ * grows in the kernel, where its tail-drops show as the interface's tx_dropped. Likewise frames that the port has no
+ * room for stay in the NIC's ring, where losses are counted as rx-no-descriptor. Nothing tells that there is
+ * room again, so the worker naps by timerfd. The same naps, growing, stand in for interrupts on a
  * device that has none.
  */
 #include "bridge/worker.h"
@@ -84,13 +86,15 @@ struct worker {
 	struct pkt_buf *pending[WORKER_BATCH];
 	uint32_t pending_first, pending_count;
 	bool starved; /* no buffer to read into */
+	bool full;    /* the port has no room: frames stay in the NIC's ring */
 
-	bool tap_hot;            /* read the tap in the next round */
-	uint64_t tap_dry_ns;     /* when it was last read empty */
-	uint64_t quiet_since_ns; /* 0: the last round moved something */
-	uint64_t spin_ns;        /* how long to poll in vain, as learnt */
-	uint64_t nap_ns;         /* length of the next nap */
-	uint32_t unanswered;     /* short spells of quiet since the kernel last sent something */
+	bool tap_hot;             /* read the tap in the next round */
+	uint64_t tap_interval_ns; /* between two looks at a tap that was empty */
+	uint64_t tap_dry_ns;      /* when it was last read empty */
+	uint64_t quiet_since_ns;  /* 0: the last round moved something */
+	uint64_t spin_ns;         /* how long to poll in vain, as learnt */
+	uint64_t nap_ns;          /* length of the next nap */
+	uint32_t unanswered;      /* short spells of quiet since the kernel last sent something */
 };
 
 static uint64_t clock_ns(void)
@@ -164,9 +168,13 @@ static void complete_checksums(struct pkt_buf *frames[], uint32_t count)
 static uint32_t forward_rx(struct worker *w)
 {
 	struct pkt_buf *frames[WORKER_BATCH];
-	uint32_t count = ixy_rx_batch(w->config.dev, w->config.queue, frames, WORKER_BATCH);
-	uint32_t good;
+	uint32_t room = kernel_port_room(w->config.port), count, good;
 
+	w->full = room == 0;
+	if (unlikely(room < WORKER_BATCH))
+		count = room ? ixy_rx_batch(w->config.dev, w->config.queue, frames, room) : 0;
+	else
+		count = ixy_rx_batch(w->config.dev, w->config.queue, frames, WORKER_BATCH);
 	if (count == 0)
 		return 0;
 	good = drop_too_long(w, frames, count);
@@ -289,12 +297,16 @@ static inline bool one_way(const struct worker *w)
 	return w->unanswered >= UNANSWERED_MANY;
 }
 
-/* Block until a frame, a request or the end of a nap. */
+/* Block until a frame, a request or the end of a nap; not at all where the kernel has a frame already. */
 static void block(struct worker *w)
 {
 	const bool held_back = w->pending_count || w->starved;
 	uint64_t before = clock_ns(), after;
 
+	if (!held_back && kernel_port_arm(w->config.port)) {
+		w->tap_hot = true;
+		return;
+	}
 	/*
 	 * Frames that cannot be taken must not wake. Starting and stopping what already is so does nothing.
 	 */
@@ -304,19 +316,20 @@ static void block(struct worker *w)
 		ev_io_start(w->loop, &w->tap_io);
 	if (!w->has_irq)
 		; /* never started */
-	else if (one_way(w))
+	else if (one_way(w) || w->full)
 		ev_io_stop(w->loop, &w->irq_io);
 	else
 		ev_io_start(w->loop, &w->irq_io);
-	if (!held_back && one_way(w)) {
+	if (!held_back && !w->full && one_way(w)) {
 		nap(w, (uint64_t)w->config.rx_usecs * 1000);
-	} else if (held_back || !w->has_irq) {
+	} else if (held_back || w->full || !w->has_irq) {
 		nap(w, w->nap_ns);
 		w->nap_ns = w->nap_ns * 2 < NAP_MAX_NS ? w->nap_ns * 2 : NAP_MAX_NS;
-	} else if (ixy_tx_pending(w->config.dev, w->config.queue))
+	} else if (ixy_tx_pending(w->config.dev, w->config.queue) || kernel_port_reclaim(w->config.port)) {
 		ev_timer_again(w->loop, &w->reclaim);
-	else
+	} else {
 		ev_timer_stop(w->loop, &w->reclaim);
+	}
 
 	w->stirred = w->woken = false;
 	counter_set(&w->counters->asleep_since_ns, before);
@@ -367,6 +380,13 @@ static void end_quiet(struct worker *w)
 	w->nap_ns = NAP_MIN_NS;
 }
 
+/* Take back the buffers of what has left, which sending does otherwise. */
+static void reclaim(struct worker *w)
+{
+	ixy_tx_batch(w->config.dev, w->config.queue, NULL, 0);
+	kernel_port_reclaim(w->config.port);
+}
+
 /* Nothing moved in the last round. */
 static void idle(struct worker *w)
 {
@@ -376,24 +396,26 @@ static void idle(struct worker *w)
 		w->quiet_since_ns = now;
 	if (one_way(w)) {
 		if (!w->slept) {
-			ixy_tx_batch(w->config.dev, w->config.queue, NULL, 0);
+			reclaim(w);
 			block(w);
 			w->slept = true;
 			return;
 		}
 		w->unanswered = 0; /* nothing came in a whole nap: the stream is over, or too slow for this */
 	}
-	if (now - w->tap_dry_ns >= TAP_INTERVAL_NS) {
+	if (now - w->tap_dry_ns >= w->tap_interval_ns) {
 		w->tap_hot = true;
 		/* Who never sleeps does not come by below, where sent buffers are taken back. */
 		if (w->config.poll && ixy_tx_pending(w->config.dev, w->config.queue))
 			ixy_tx_batch(w->config.dev, w->config.queue, NULL, 0);
+		if (w->config.poll)
+			kernel_port_reclaim(w->config.port);
 	}
 	if (w->config.poll || now - w->quiet_since_ns < w->spin_ns) {
 		cpu_relax();
 		return;
 	}
-	ixy_tx_batch(w->config.dev, w->config.queue, NULL, 0);
+	reclaim(w);
 	if (w->has_irq) {
 		ixy_rx_irq_arm(w->config.dev, w->config.queue);
 		if (forward_rx(w)) {
@@ -454,7 +476,7 @@ static void drain_rx(struct worker *w)
 {
 	const uint64_t end = clock_ns() + DRAIN_NS;
 
-	while (forward_rx(w) && clock_ns() < end)
+	while ((forward_rx(w) || w->full) && clock_ns() < end)
 		;
 }
 
@@ -495,7 +517,10 @@ static void *worker_thread(void *arg)
 			break;
 		case PAUSE: park(w, request); break;
 		case STOP: drain_rx(w); /* fall through */
-		case ABANDON: drop_pending(w, IXY_DROP_SHUTDOWN); return NULL;
+		case ABANDON:
+			drop_pending(w, IXY_DROP_SHUTDOWN);
+			kernel_port_drain(w->config.port, w->counters);
+			return NULL;
 		}
 	}
 }
@@ -586,6 +611,7 @@ int worker_start(const struct worker_config *config, struct worker **result)
 	w->gro = config->gro;
 	w->nap_ns = NAP_MIN_NS;
 	w->tap_hot = true;
+	w->tap_interval_ns = kernel_port_in_memory(config->port) ? 0 : TAP_INTERVAL_NS;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->moved, NULL);
 	rc = open_loop(w);
