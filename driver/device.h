@@ -67,6 +67,7 @@ struct ixy_pci_driver {
 };
 
 extern const struct ixy_pci_driver ixgbe_driver;
+extern const struct ixy_pci_driver virtio_net_driver;
 
 /*
  * A pool for a device that is no PCI function and wants its buffers as chunks: chunk_size bytes each (a power of

@@ -10,7 +10,8 @@
  *	}
  *
  * Device specs
- *	0000:03:00.0        a PCI function (Intel 82599), by VFIO if it is bound to vfio-pci, else through sysfs
+ *	0000:03:00.0        a PCI function (Intel 82599, virtio NIC), by VFIO if it is bound to vfio-pci, else through
+ *	                    sysfs
  *	soft:veth1          the software 82599, its cable plugged into the existing interface veth1
  *	vfio-user:/run/x    a PCI function that another process serves over the vfio-user protocol
  *
@@ -73,6 +74,8 @@ struct ixy_options {
 		irq_interval_us; /* shortest time between two interrupts of a queue (EITR); default 20, at most 1022 */
 	bool no_interrupts;       /* open without interrupts: the caller polls */
 	bool force;               /* take a NIC although its kernel interface is up with an address */
+	bool rx_super_frames;     /* the caller takes super-frames of TCP: see ixy_rx_batch() */
+	bool rx_super_frames_udp; /* with rx_super_frames: and of UDP */
 	bool reserve_huge_pages;  /* reserve missing huge pages (root) instead of failing */
 	uint32_t pool_buffers;    /* buffers that the caller's own pools will hold: for the huge page count */
 	enum ixy_iova iova;       /* -EINVAL where the device cannot be given such addresses */
@@ -132,6 +135,11 @@ void ixy_set_log(void (*callback)(enum ixy_log_level level, const char *text));
 /*
  * Take up to count received frames from a queue. Never blocks. Returns how many are in bufs[]; the caller
  * owns them. frame_size, segments, flags and rss_hash are set in each first segment. A frame has no CRC.
+ *
+ * A sender on the same host may have left a frame's L4 checksum to be completed (virtio, AF_XDP on a veth): the frame
+ * has PKT_TX_L4_CSUM then, with csum_start and csum_offset set, and can be sent on as it is. With
+ * options->rx_super_frames it may also be a super-frame (virtio): PKT_TX_TSO4, PKT_TX_TSO6 or PKT_TX_USO, gso_size and
+ * header_size besides, in up to 40 buffers.
  */
 uint32_t ixy_rx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *bufs[], uint32_t count);
 
@@ -200,7 +208,7 @@ struct ixy_link {
 	uint32_t speed; /* Mbit/s: 10000, 1000, 100; 0 when down */
 };
 
-const char *ixy_driver_name(const struct ixy_device *dev); /* "ixgbe", "xdp" */
+const char *ixy_driver_name(const struct ixy_device *dev); /* "ixgbe", "virtio", "xdp" */
 const char *ixy_device_name(const struct ixy_device *dev); /* the spec it was opened with */
 uint32_t ixy_capabilities(const struct ixy_device *dev);
 uint16_t ixy_rx_queues(const struct ixy_device *dev);

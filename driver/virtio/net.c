@@ -1,0 +1,818 @@
+/*
+ * The life of a virtio NIC. Read this file first: net_open() takes a PCI function and learns what the device can do,
+ * start() brings it up in the order that the standard gives (virtio 1.2, 3.1.1 and 5.1.5), stop() takes it down. A
+ * reset is a stop and a start; the settings live in struct net_device and survive it.
+ */
+#include "driver/virtio/net.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CTRL_ENTRIES 64 /* of the control queue's ring, at most */
+
+void net_sleep_us(unsigned microseconds)
+{
+	struct timespec t = {.tv_sec = microseconds / 1000000, .tv_nsec = microseconds % 1000000 * 1000L};
+
+	while (nanosleep(&t, &t) < 0 && errno == EINTR)
+		;
+}
+
+/* --- features ----------------------------------------------------------------------------------------- */
+
+static bool several_queues(const struct ixy_options *options)
+{
+	return options->rx_queues > 1;
+}
+
+static bool super_frames(const struct ixy_options *options)
+{
+	return options->rx_super_frames;
+}
+
+static bool udp_super_frames(const struct ixy_options *options)
+{
+	return options->rx_super_frames && options->rx_super_frames_udp;
+}
+
+/*
+ * What is asked for, if the device offers it: when (NULL: always), and what else has to be had for it (5.1.3.1), which
+ * stands further up. The layer below adds what is its own (virtio_negotiate()). Left alone are, with reason:
+ *
+ *	RING_PACKED       another format of ring. It saves a device on a PCIe bus reads; those of hypervisors, which
+ *	                  read memory, offer it seldom (QEMU not by default, vhost-net not at all).
+ *	IN_ORDER          see virtqueue.h
+ *	CTRL_VLAN         with it all tags are filtered but those that are listed; without it all pass, as they should
+ *	CTRL_GUEST_OFFLOADS   to change while running what was negotiated; nobody asks for that
+ *	RSS, HASH_REPORT  to choose the hash by which flows are spread; the device's own way is as good
+ *	GUEST_ANNOUNCE    who has an address announces it: the interface above, not the NIC
+ *	NOTF_COAL         the worker gathers frames by itself
+ *	GUEST_UFO, HOST_UFO   of fragments, gone from Linux since 4.14
+ */
+#define NEEDS(bit) (UINT64_C(1) << (bit))
+
+static const struct feature {
+	uint8_t bit;
+	const char *name;
+	uint64_t needs;
+	bool (*when)(const struct ixy_options *options);
+	const char *gives;
+} features[] = {
+	{VIRTIO_F_ANY_LAYOUT, "ANY_LAYOUT", 0, NULL,
+		"header and frame in one descriptor, with a legacy device"},
+	{VIRTIO_RING_F_INDIRECT_DESC, "INDIRECT_DESC", 0, NULL, "long chains take one entry of the ring"},
+	{VIRTIO_RING_F_EVENT_IDX, "EVENT_IDX", 0, NULL, "few notifications, either way"},
+	{VIRTIO_NET_F_MAC, "MAC", 0, NULL, "the device has a MAC address"},
+	{VIRTIO_NET_F_MTU, "MTU", 0, NULL, "it knows its longest MTU"},
+	{VIRTIO_NET_F_STATUS, "STATUS", 0, NULL, "the link can be down"},
+	{VIRTIO_NET_F_SPEED_DUPLEX, "SPEED_DUPLEX", 0, NULL, "the link's speed"},
+	{VIRTIO_NET_F_MRG_RXBUF, "MRG_RXBUF", 0, NULL, "received frames of several buffers"},
+	{VIRTIO_NET_F_CSUM, "CSUM", 0, NULL, "it completes checksums"},
+	{VIRTIO_NET_F_HOST_TSO4, "HOST_TSO4", NEEDS(VIRTIO_NET_F_CSUM), NULL, "it cuts TCP over IPv4"},
+	{VIRTIO_NET_F_HOST_TSO6, "HOST_TSO6", NEEDS(VIRTIO_NET_F_CSUM), NULL, "it cuts TCP over IPv6"},
+	{VIRTIO_NET_F_HOST_ECN, "HOST_ECN", NEEDS(VIRTIO_NET_F_HOST_TSO4), NULL, "also where CWR is set"},
+	{VIRTIO_NET_F_HOST_USO, "HOST_USO", NEEDS(VIRTIO_NET_F_CSUM), NULL, "it cuts UDP"},
+	{VIRTIO_NET_F_GUEST_CSUM, "GUEST_CSUM", 0, NULL, "it tells what is known of checksums"},
+	{VIRTIO_NET_F_GUEST_TSO4, "GUEST_TSO4",
+		NEEDS(VIRTIO_NET_F_GUEST_CSUM) | NEEDS(VIRTIO_NET_F_MRG_RXBUF), super_frames,
+		"TCP over IPv4 comes uncut"},
+	{VIRTIO_NET_F_GUEST_TSO6, "GUEST_TSO6",
+		NEEDS(VIRTIO_NET_F_GUEST_CSUM) | NEEDS(VIRTIO_NET_F_MRG_RXBUF), super_frames,
+		"TCP over IPv6 comes uncut"},
+	{VIRTIO_NET_F_GUEST_ECN, "GUEST_ECN", NEEDS(VIRTIO_NET_F_GUEST_TSO4), super_frames,
+		"also where CWR is set"},
+	{VIRTIO_NET_F_GUEST_USO4, "GUEST_USO4",
+		NEEDS(VIRTIO_NET_F_GUEST_CSUM) | NEEDS(VIRTIO_NET_F_MRG_RXBUF), udp_super_frames,
+		"UDP over IPv4 comes uncut"},
+	{VIRTIO_NET_F_GUEST_USO6, "GUEST_USO6",
+		NEEDS(VIRTIO_NET_F_GUEST_CSUM) | NEEDS(VIRTIO_NET_F_MRG_RXBUF), udp_super_frames,
+		"UDP over IPv6 comes uncut"},
+	{VIRTIO_NET_F_CTRL_VQ, "CTRL_VQ", 0, NULL, "the control queue"},
+	{VIRTIO_NET_F_CTRL_RX, "CTRL_RX", NEEDS(VIRTIO_NET_F_CTRL_VQ), NULL, "filters"},
+	{VIRTIO_NET_F_CTRL_MAC_ADDR, "CTRL_MAC_ADDR", NEEDS(VIRTIO_NET_F_CTRL_VQ), NULL,
+		"another MAC address"},
+	{VIRTIO_NET_F_MQ, "MQ", NEEDS(VIRTIO_NET_F_CTRL_VQ), several_queues, "several queue pairs"},
+};
+
+#define FEATURES (sizeof(features) / sizeof(features[0]))
+
+static uint64_t choose_features(uint64_t offered, const struct ixy_options *options)
+{
+	uint64_t chosen = 0;
+
+	for (const struct feature *f = features; f < features + FEATURES; f++) {
+		if (offered & NEEDS(f->bit) && (chosen & f->needs) == f->needs &&
+			(!f->when || f->when(options)))
+			chosen |= NEEDS(f->bit);
+	}
+	return chosen;
+}
+
+static void tell_features(const struct net_device *dev)
+{
+	for (const struct feature *f = features; f < features + FEATURES; f++) {
+		if (dev->wanted & NEEDS(f->bit))
+			ixy_log(IXY_LOG_DEBUG, "%s: %s: %s", dev->ixy.name, f->name, f->gives);
+	}
+}
+
+static bool wants(const struct net_device *dev, unsigned bit)
+{
+	return dev->wanted & NEEDS(bit);
+}
+
+/* What the features come to for the data path. */
+static void learn_features(struct net_device *dev)
+{
+	const bool any_layout = dev->virtio->modern || wants(dev, VIRTIO_F_ANY_LAYOUT);
+
+	dev->merge = wants(dev, VIRTIO_NET_F_MRG_RXBUF);
+	dev->header_size =
+		dev->virtio->modern || dev->merge ? NET_HEADER_SIZE : sizeof(struct virtio_net_hdr);
+	dev->split_header = !any_layout;
+	dev->tx_ecn = wants(dev, VIRTIO_NET_F_HOST_ECN);
+	dev->tx_kinds = (uint32_t)wants(dev, VIRTIO_NET_F_HOST_TSO4) << VIRTIO_NET_HDR_GSO_TCPV4 |
+			(uint32_t)wants(dev, VIRTIO_NET_F_HOST_TSO6) << VIRTIO_NET_HDR_GSO_TCPV6 |
+			(uint32_t)wants(dev, VIRTIO_NET_F_HOST_USO) << VIRTIO_NET_HDR_GSO_UDP_L4;
+	dev->rx_kinds = (uint32_t)wants(dev, VIRTIO_NET_F_GUEST_TSO4) << VIRTIO_NET_HDR_GSO_TCPV4 |
+			(uint32_t)wants(dev, VIRTIO_NET_F_GUEST_TSO6) << VIRTIO_NET_HDR_GSO_TCPV6 |
+			(uint32_t)(wants(dev, VIRTIO_NET_F_GUEST_USO4) || wants(dev, VIRTIO_NET_F_GUEST_USO6))
+				<< VIRTIO_NET_HDR_GSO_UDP_L4;
+}
+
+/* --- configuration space: 5.1.4 ----------------------------------------------------------------------- */
+
+/* A field that is there by the features that are offered; what cannot be read is 0, with a text. */
+static uint32_t config_field(struct net_device *dev, size_t offset, uint32_t size)
+{
+	uint32_t value = 0;
+
+	if (virtio_config_read(dev->virtio, (uint32_t)offset, &value, size) < 0)
+		return 0;
+	return le32toh(value);
+}
+
+#define CONFIG(dev, field)                                           \
+	config_field(dev, offsetof(struct virtio_net_config, field), \
+		sizeof(((struct virtio_net_config *)NULL)->field))
+
+static uint16_t max_pairs(struct net_device *dev)
+{
+	uint32_t pairs = 1;
+
+	if (!(dev->virtio->offered & NEEDS(VIRTIO_NET_F_MQ)) ||
+		!(dev->virtio->offered & NEEDS(VIRTIO_NET_F_CTRL_VQ)))
+		return 1;
+	pairs = CONFIG(dev, max_virtqueue_pairs);
+	/* It must have the queues that it speaks of. */
+	if (pairs < VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MIN || pairs > VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX ||
+		2 * pairs + 1 > dev->virtio->queue_count)
+		return 1;
+	return (uint16_t)pairs;
+}
+
+/* The device's address; one of our own where it has none. */
+static void read_mac(struct net_device *dev)
+{
+	struct ixy_mac mac = {{0}};
+
+	if (wants(dev, VIRTIO_NET_F_MAC) && virtio_config_read(dev->virtio, 0, &mac, sizeof(mac)) == 0 &&
+		ixy_mac_unicast(&mac)) {
+		dev->ixy.mac = mac;
+		return;
+	}
+	/* Locally administered; should there be no random bytes, any number is as good. */
+	if (getrandom(&mac, sizeof(mac), GRND_NONBLOCK) < 0)
+		memcpy(&mac, &(uint64_t){(uint64_t)getpid() * 0x9E3779B97F4A7C15u}, sizeof(mac));
+	mac.addr[0] = (uint8_t)((mac.addr[0] & ~1) | 2);
+	dev->ixy.mac = mac;
+	dev->mac_changed = wants(dev, VIRTIO_NET_F_CTRL_MAC_ADDR) || wants(dev, VIRTIO_NET_F_CTRL_RX);
+}
+
+/* Without STATUS a link is always up; with SPEED_DUPLEX the device may say how fast (5.1.4.2). */
+static bool link_poll(struct net_device *dev)
+{
+	struct ixy_link link = {.up = dev->live && dev->up}, before = dev->ixy.link;
+
+	if (link.up && virtio_has(dev->virtio, VIRTIO_NET_F_STATUS))
+		link.up = CONFIG(dev, status) & VIRTIO_NET_S_LINK_UP;
+	if (link.up && virtio_has(dev->virtio, VIRTIO_NET_F_SPEED_DUPLEX))
+		link.speed = CONFIG(dev, speed);
+	if (link.speed > INT_MAX) /* unknown */
+		link.speed = 0;
+	__atomic_store_n(&dev->ixy.link.speed, link.speed, __ATOMIC_RELAXED);
+	__atomic_store_n(&dev->ixy.link.up, link.up, __ATOMIC_RELAXED);
+	if (link.up != before.up)
+		net_count(&dev->link_changes, 1);
+	return link.up != before.up || link.speed != before.speed;
+}
+
+/* --- memory of the rings ------------------------------------------------------------------------------ */
+
+static size_t ring_align(const struct net_device *dev)
+{
+	return dev->virtio->modern ? 64 : VIRTIO_LEGACY_ALIGN;
+}
+
+/*
+ * A place for size bytes behind *end, in one piece for the device: on its own page, and not across two huge ones,
+ * which is where memory may be in pieces. Without a region yet it is only counted.
+ */
+static uint8_t *place(const struct net_device *dev, size_t *end, size_t size)
+{
+	size_t at = (*end + VIRTIO_LEGACY_ALIGN - 1) & ~(size_t)(VIRTIO_LEGACY_ALIGN - 1);
+
+	if (at / DMA_HUGE_PAGE != (at + size - 1) / DMA_HUGE_PAGE)
+		at = (at / DMA_HUGE_PAGE + 1) * DMA_HUGE_PAGE;
+	*end = at + size;
+	return dev->memory ? dev->memory->virt + at : NULL;
+}
+
+/* Entries that virtqueue `index` will have, as much as the user wants and the device has; 0 with a text. */
+static int ring_size(struct net_device *dev, uint16_t index, uint16_t wanted)
+{
+	int size = virtio_queue_size(dev->virtio, index);
+
+	if (size < 0)
+		return size;
+	if (size == 0)
+		return ixy_fail(EPROTO, "%s: the device has no queue %u", dev->ixy.name, index);
+	return dev->virtio->modern && size > wanted ? wanted : size;
+}
+
+/* Where everything lies; called twice, before and after there is memory. Returns how much it takes. */
+static size_t lay_out(struct net_device *dev, uint8_t *rings[2 * IXY_MAX_QUEUES + 1])
+{
+	const size_t align = ring_align(dev);
+	const size_t tables = virtqueue_indirect_bytes(dev->tx_size);
+	size_t end = 0;
+	uint16_t n = 0;
+
+	for (uint16_t i = 0; i < dev->ixy.rx_queues; i++) {
+		rings[n++] = place(dev, &end, virtqueue_bytes(dev->rx_size, align));
+		rings[n++] = place(dev, &end, virtqueue_bytes(dev->tx_size, align));
+		if (wants(dev, VIRTIO_RING_F_INDIRECT_DESC) && tables <= DMA_HUGE_PAGE)
+			dev->tx[i].tables = place(dev, &end, tables);
+	}
+	if (wants(dev, VIRTIO_NET_F_CTRL_VQ))
+		rings[n++] = place(dev, &end, virtqueue_bytes(dev->ctrl.size, align));
+	dev->ctrl.memory = (struct net_ctrl_memory *)(void *)place(dev, &end, sizeof(*dev->ctrl.memory));
+	dev->zero_header = place(dev, &end, NET_HEADER_SIZE);
+	return end;
+}
+
+static int alloc_memory(struct net_device *dev)
+{
+	int err = 0;
+
+	err = dma_alloc(dev->ixy.pci, lay_out(dev, dev->rings), &dev->memory);
+	if (err)
+		return err;
+	lay_out(dev, dev->rings);
+	for (uint16_t i = 0; i < dev->ixy.rx_queues && !err; i++) {
+		err = net_rx_alloc(dev, i);
+		if (!err)
+			err = net_tx_alloc(dev, i);
+	}
+	return err;
+}
+
+static void free_memory(struct net_device *dev)
+{
+	for (uint16_t i = 0; i < dev->ixy.rx_queues; i++) {
+		net_rx_free(dev, i);
+		net_tx_free(dev, i);
+	}
+	dma_free(dev->ixy.pci, dev->memory);
+	dev->memory = NULL;
+}
+
+/* --- interrupts: vector 0 for changes of configuration, 1 + q for receive queue q ---------------------------- */
+
+static int irq_open(struct net_device *dev)
+{
+	const uint32_t n = dev->ixy.rx_queues;
+
+	dev->event_fd = -1;
+	for (uint32_t i = 0; i < n; i++)
+		dev->rx[i].irq_fd = -1;
+	if (!dev->interrupts)
+		return 0;
+	dev->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	for (uint32_t i = 0; i < n && dev->event_fd >= 0; i++) {
+		dev->rx[i].irq_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		if (dev->rx[i].irq_fd < 0)
+			return ixy_fail(errno, "%s: no eventfd for interrupts: %m", dev->ixy.name);
+	}
+	return dev->event_fd < 0 ? ixy_fail(errno, "%s: no eventfd for interrupts: %m", dev->ixy.name) : 0;
+}
+
+static void irq_close(struct net_device *dev)
+{
+	if (dev->event_fd >= 0)
+		close(dev->event_fd);
+	for (uint32_t i = 0; i < dev->ixy.rx_queues; i++) {
+		if (dev->rx[i].irq_fd >= 0)
+			close(dev->rx[i].irq_fd);
+	}
+}
+
+static int irq_start(struct net_device *dev)
+{
+	int fds[1 + IXY_MAX_QUEUES];
+	int err;
+
+	if (!dev->interrupts)
+		return 0;
+	fds[0] = dev->event_fd;
+	for (uint32_t i = 0; i < dev->ixy.rx_queues; i++)
+		fds[1 + i] = dev->rx[i].irq_fd;
+	err = dev->ixy.pci->ops->irq_set(dev->ixy.pci, 1u + dev->ixy.rx_queues, fds);
+	return err ? err : virtio_config_vector(dev->virtio, 0);
+}
+
+static int net_event_fd(const struct ixy_device *ixy)
+{
+	const struct net_device *dev = net_device_const(ixy);
+
+	return dev->interrupts
+		       ? dev->event_fd
+		       : ixy_fail(ENOTSUP, "%s: the device has no interrupts, or was opened without: poll it",
+				 ixy->name);
+}
+
+/* --- up and down -------------------------------------------------------------------------------------- */
+
+static int queue_start(struct net_device *dev, struct virtqueue *vq, uint16_t index, uint16_t size,
+	uint8_t *ring, uint16_t vector)
+{
+	int err = virtqueue_init(vq, size, ring, ring_align(dev), dev->virtio->features);
+
+	return err ? ixy_fail_context(err, "%s: queue %u", dev->ixy.name, index)
+		   : virtio_queue_set_up(dev->virtio, index, vq, dma_iova(dev->memory, ring), vector);
+}
+
+/* All rings, empty. */
+static int queues_start(struct net_device *dev)
+{
+	uint8_t **ring = dev->rings;
+	int err = 0;
+
+	for (uint16_t i = 0; i < dev->ixy.rx_queues && !err; i++) {
+		struct net_rx_queue *rx = &dev->rx[i];
+		struct net_tx_queue *tx = &dev->tx[i];
+
+		rx->index = (uint16_t)(2 * i);
+		tx->index = (uint16_t)(2 * i + 1);
+		err = queue_start(dev, &rx->vq, rx->index, dev->rx_size, *ring++,
+			dev->interrupts ? (uint16_t)(1 + i) : VIRTIO_NO_VECTOR);
+		if (!err)
+			err = queue_start(dev, &tx->vq, tx->index, dev->tx_size, *ring++, VIRTIO_NO_VECTOR);
+		if (!err && tx->tables)
+			virtqueue_set_indirect(&tx->vq, tx->tables, dma_iova(dev->memory, tx->tables));
+	}
+	if (!err && wants(dev, VIRTIO_NET_F_CTRL_VQ)) {
+		dev->ctrl.unanswered = false;
+		err = queue_start(
+			dev, &dev->ctrl.vq, dev->ctrl.index, dev->ctrl.size, *ring, VIRTIO_NO_VECTOR);
+	}
+	return err;
+}
+
+/* 3.1.1 from feature negotiation on; on failure the caller stops the device again. */
+static int start(struct net_device *dev)
+{
+	int err;
+
+	dev->running = true;
+	err = pci_bus_master(dev->ixy.pci, true);
+	if (!err)
+		err = virtio_negotiate(dev->virtio, dev->wanted);
+	if (!err && (dev->virtio->features & dev->wanted) != dev->wanted)
+		err = ixy_fail(EPROTO, "%s: the device does not offer any more what it did", dev->ixy.name);
+	if (!err)
+		err = irq_start(dev);
+	if (!err)
+		err = queues_start(dev);
+	if (!err)
+		err = virtio_start(dev->virtio);
+	if (err)
+		return err;
+	dev->live = true;
+	for (uint16_t i = 0; i < dev->ixy.rx_queues; i++) {
+		net_rx_start(dev, i);
+		dev->tx[i].running = true;
+	}
+	err = net_ctrl_start(dev);
+	if (!err)
+		link_poll(dev);
+	return err;
+}
+
+static void link_down(struct net_device *dev)
+{
+	__atomic_store_n(&dev->ixy.link.up, false, __ATOMIC_RELAXED);
+	__atomic_store_n(&dev->ixy.link.speed, 0, __ATOMIC_RELAXED);
+}
+
+/* No frame comes any more; what has come lies in the rings yet. */
+static int quiet(struct net_device *dev)
+{
+	int err = 0;
+
+	for (uint16_t i = 0; i < dev->ixy.rx_queues; i++) {
+		__atomic_store_n(&dev->rx[i].running, false, __ATOMIC_RELAXED);
+		__atomic_store_n(&dev->tx[i].running, false, __ATOMIC_RELAXED);
+	}
+	if (dev->live && !dev->gone)
+		err = virtio_reset(dev->virtio);
+	dev->live = false;
+	link_down(dev);
+	return err;
+}
+
+/*
+ * Everything off, and every buffer back from the rings. Works on a device in any state, also on one that has gone.
+ * Leaves ixy_last_error() as it is, because what comes before a stop is often the failure that matters. Returns what
+ * its reset came to.
+ */
+static int stop(struct net_device *dev, bool for_good)
+{
+	struct ixy_error error;
+	int err;
+
+	if (!dev->running)
+		return 0;
+	ixy_error_save(&error);
+	err = quiet(dev);
+	if (!dev->live && !dev->gone && !err)
+		err = virtio_reset(dev->virtio); /* a start that failed half way */
+	pci_bus_master(dev->ixy.pci, false);
+	if (dev->interrupts)
+		dev->ixy.pci->ops->irq_set(dev->ixy.pci, 0, NULL);
+	for (uint16_t i = 0; i < dev->ixy.rx_queues; i++) {
+		net_rx_empty(dev, i, for_good ? IXY_DROP_SHUTDOWN : IXY_DROP_RX_RESET);
+		net_tx_empty(dev, i, for_good ? IXY_DROP_SHUTDOWN : IXY_DROP_TX_RESET);
+	}
+	virtqueue_free(&dev->ctrl.vq);
+	dev->running = false;
+	ixy_error_restore(&error);
+	return err;
+}
+
+static void net_shut(struct ixy_device *ixy)
+{
+	quiet(net_device(ixy));
+}
+
+static void net_stop(struct ixy_device *ixy)
+{
+	stop(net_device(ixy), true);
+}
+
+static int net_reset(struct ixy_device *ixy)
+{
+	struct net_device *dev = net_device(ixy);
+	int err;
+
+	if (dev->gone)
+		return ixy_fail(ENODEV, "%s: the device has gone", ixy->name);
+	err = stop(dev, false);
+	net_count(&dev->resets, 1);
+	if (err)
+		return ixy_fail(-err, "%s: the device does not finish its reset", ixy->name);
+	err = start(dev);
+	if (err)
+		stop(dev, true);
+	return err;
+}
+
+/* A virtual cable cannot be pulled by us: down means that nothing is sent, and what comes is thrown away. */
+static int net_set_up(struct ixy_device *ixy, bool up)
+{
+	__atomic_store_n(&net_device(ixy)->up, up, __ATOMIC_RELAXED);
+	link_poll(net_device(ixy));
+	return 0;
+}
+
+static int net_mtu_set(struct ixy_device *ixy, uint16_t mtu)
+{
+	__atomic_store_n(&ixy->mtu, mtu, __ATOMIC_RELAXED);
+	return 0;
+}
+
+/* --- housekeeping ------------------------------------------------------------------------------------- */
+
+void net_queue_broke(struct net_device *dev, bool *broken, const char *reason)
+{
+	if (*broken)
+		return;
+	ixy_log(IXY_LOG_WARNING, "%s: %s", dev->ixy.name, reason ? reason : ixy_last_error());
+	__atomic_store_n(broken, true, __ATOMIC_RELEASE);
+	/* A full counter is a signal, too. */
+	if (dev->event_fd >= 0 && eventfd_write(dev->event_fd, 1) < 0)
+		return;
+}
+
+/* The function was taken away, or has to be given up while it still works. Leaves the reason as text. */
+static bool removed(const struct net_device *dev)
+{
+	const struct pci_ops *ops = dev->ixy.pci->ops;
+
+	return ops->removed && ops->removed(dev->ixy.pci);
+}
+
+/*
+ * All-ones from the status. A bus error may pass, a function in D3 can be woken, a removed one does not come back: five
+ * looks over 15 ms. Returns what poll_events() has to say, 0 if the registers answer again.
+ */
+static uint32_t look_after_silent(struct net_device *dev)
+{
+	int mended = -ENODEV;
+
+	for (unsigned i = 0; i < 5 && !removed(dev); i++) {
+		mended = pci_revive(dev->ixy.pci);
+		if (mended > 0)
+			return IXY_EVENT_RESET;
+		net_sleep_us(3000);
+		if (virtio_status(dev->virtio) != VIRTIO_GONE)
+			return 0;
+	}
+	if (mended == 0 && !removed(dev)) {
+		ixy_log(IXY_LOG_WARNING, "%s: registers read all-ones", dev->ixy.name);
+		return IXY_EVENT_RESET;
+	}
+	dev->gone = true;
+	return IXY_EVENT_GONE;
+}
+
+static bool any_queue_broken(const struct net_device *dev)
+{
+	for (uint16_t i = 0; i < dev->ixy.rx_queues; i++) {
+		if (__atomic_load_n(&dev->rx[i].broken, __ATOMIC_ACQUIRE) ||
+			__atomic_load_n(&dev->tx[i].broken, __ATOMIC_ACQUIRE))
+			return true;
+	}
+	return false;
+}
+
+static uint32_t net_poll_events(struct ixy_device *ixy)
+{
+	struct net_device *dev = net_device(ixy);
+	uint32_t events = 0;
+	eventfd_t signals;
+	uint8_t status;
+
+	if (dev->gone) {
+		ixy_fail(ENODEV, "%s: the device was removed", ixy->name);
+		return IXY_EVENT_GONE;
+	}
+	if (!dev->live)
+		return removed(dev) ? IXY_EVENT_GONE : 0;
+	if (dev->interrupts && eventfd_read(dev->event_fd, &signals) < 0)
+		signals = 0; /* there was none, which is as good */
+	status = virtio_status(dev->virtio);
+	if (status == VIRTIO_GONE)
+		events = look_after_silent(dev);
+	else if (removed(dev)) /* its registers answer yet, so it is stopped in order */
+		events = IXY_EVENT_GONE;
+	if (events & IXY_EVENT_GONE)
+		link_down(dev);
+	if (events)
+		return events;
+	if (status & VIRTIO_CONFIG_S_NEEDS_RESET || !(status & VIRTIO_CONFIG_S_DRIVER_OK)) {
+		ixy_log(IXY_LOG_WARNING, "%s: %s", ixy->name,
+			status & VIRTIO_CONFIG_S_NEEDS_RESET ? "the device says that it needs a reset"
+							     : "somebody else has reset it");
+		return IXY_EVENT_RESET;
+	}
+	if (any_queue_broken(dev))
+		return IXY_EVENT_RESET;
+	return link_poll(dev) ? IXY_EVENT_LINK : 0;
+}
+
+/* --- statistics --------------------------------------------------------------------------------------- */
+
+static void add_queue(struct ixy_queue_stats *sum, const struct ixy_queue_stats *q)
+{
+	sum->rx_frames += __atomic_load_n(&q->rx_frames, __ATOMIC_RELAXED);
+	sum->rx_bytes += __atomic_load_n(&q->rx_bytes, __ATOMIC_RELAXED);
+	sum->tx_frames += __atomic_load_n(&q->tx_frames, __ATOMIC_RELAXED);
+	sum->tx_bytes += __atomic_load_n(&q->tx_bytes, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < IXY_DROP_COUNT; i++)
+		sum->drops[i] += __atomic_load_n(&q->drops[i], __ATOMIC_RELAXED);
+}
+
+static void net_read_queue_stats(const struct ixy_device *ixy, uint16_t queue, struct ixy_queue_stats *stats)
+{
+	const struct net_device *dev = net_device_const(ixy);
+
+	memset(stats, 0, sizeof(*stats));
+	add_queue(stats, &dev->rx[queue].stats);
+	add_queue(stats, &dev->tx[queue].stats);
+}
+
+/* The wire begins at the device: what it handed over, and what it took. It does not tell what it has dropped itself. */
+static void net_read_stats(const struct ixy_device *ixy, struct ixy_stats *stats)
+{
+	const struct net_device *dev = net_device_const(ixy);
+
+	stats->resets = __atomic_load_n(&dev->resets, __ATOMIC_RELAXED);
+	stats->link_changes = __atomic_load_n(&dev->link_changes, __ATOMIC_RELAXED);
+	for (uint16_t i = 0; i < ixy->rx_queues; i++) {
+		const struct net_rx_queue *rx = &dev->rx[i];
+		struct ixy_queue_stats s = {0};
+
+		add_queue(&s, &rx->stats);
+		stats->wire_rx_frames += s.rx_frames;
+		for (unsigned d = 0; d < IXY_DROP_COUNT; d++)
+			stats->wire_rx_frames += s.drops[d];
+		stats->rx_multicast += __atomic_load_n(&rx->multicast, __ATOMIC_RELAXED);
+		stats->rx_broadcast += __atomic_load_n(&rx->broadcast, __ATOMIC_RELAXED);
+		stats->wire_tx_frames += __atomic_load_n(&dev->tx[i].completed, __ATOMIC_RELAXED);
+		if (rx->pool)
+			stats->pool_exhausted += __atomic_load_n(&rx->pool->exhausted, __ATOMIC_RELAXED);
+	}
+}
+
+static int net_read_register(struct ixy_device *ixy, uint32_t offset, uint32_t *value)
+{
+	if (offset % 4)
+		return ixy_fail(
+			EINVAL, "%s: no register at 0x%x: a multiple of 4 is wanted", ixy->name, offset);
+	return virtio_config_read(net_device(ixy)->virtio, offset, value, sizeof(*value));
+}
+
+/* --- open and close ----------------------------------------------------------------------------------- */
+
+static void net_free(struct net_device *dev)
+{
+	virtio_close(dev->virtio);
+	irq_close(dev);
+	free_memory(dev);
+	free(dev);
+}
+
+static void net_close(struct ixy_device *ixy)
+{
+	struct pci_device *pci = ixy->pci;
+
+	net_stop(ixy);
+	net_free(net_device(ixy));
+	pci_close(pci);
+}
+
+static const struct ixy_device_ops net_ops = {
+	.rx_batch = net_rx_batch,
+	.tx_batch = net_tx_batch,
+	.tx_drop = net_tx_drop,
+	.tx_pending = net_tx_pending,
+	.rx_irq_fd = net_rx_irq_fd,
+	.rx_irq_arm = net_rx_irq_arm,
+	.event_fd = net_event_fd,
+	.poll_events = net_poll_events,
+	.reset = net_reset,
+	.shut = net_shut,
+	.stop = net_stop,
+	.close = net_close,
+	.set_up = net_set_up,
+	.mac_set = net_mac_set,
+	.set_unicast = net_set_unicast,
+	.set_multicast = net_set_multicast,
+	.set_promisc = net_set_promisc,
+	.set_allmulti = net_set_allmulti,
+	.mtu_set = net_mtu_set,
+	.read_stats = net_read_stats,
+	.read_queue_stats = net_read_queue_stats,
+	.read_register = net_read_register,
+};
+
+/*
+ * The longest MTU: what the device advises (5.1.4.1), and what received frames fit. 1500 is what is asked for where
+ * nobody has said anything, so a shorter one of the device's takes its place.
+ */
+static int settle_mtu(struct net_device *dev, uint16_t wanted)
+{
+	struct ixy_device *ixy = &dev->ixy;
+	uint32_t advised = wants(dev, VIRTIO_NET_F_MTU) ? CONFIG(dev, mtu) : UINT16_MAX;
+
+	ixy->max_mtu = dev->merge ? NET_MAX_MTU : PKT_BUF_DATA_SIZE - NET_ETH_HEADER - NET_VLAN_TAG;
+	if (advised < IXY_MIN_MTU)
+		dev->wanted &= ~NEEDS(VIRTIO_NET_F_MTU);
+	else if (advised < ixy->max_mtu)
+		ixy->max_mtu = (uint16_t)advised;
+	ixy->mtu = wanted;
+	if (wanted <= ixy->max_mtu)
+		return 0;
+	if (wanted != 1500)
+		return ixy_fail(
+			EINVAL, "%s: MTU %u is over the device's %u", ixy->name, wanted, ixy->max_mtu);
+	ixy->mtu = ixy->max_mtu;
+	ixy_log(IXY_LOG_INFO, "%s: MTU %u, which is the most that the device takes", ixy->name, ixy->mtu);
+	return 0;
+}
+
+/* What the device has to offer for these options. */
+static int learn(struct net_device *dev, const struct ixy_options *options)
+{
+	const uint16_t pairs = max_pairs(dev);
+	int rx, tx, ctrl = 0;
+	int err;
+
+	if (options->rx_queues > pairs)
+		return ixy_fail(EINVAL,
+			"%s: %u queues asked for, the device has %u (QEMU: queues=%u, vectors=%u)",
+			dev->ixy.name, options->rx_queues, pairs, options->rx_queues,
+			2 * options->rx_queues + 2);
+	dev->wanted = choose_features(dev->virtio->offered, options);
+	err = settle_mtu(dev, options->mtu);
+	if (err)
+		return err;
+	learn_features(dev);
+	tell_features(dev);
+	read_mac(dev);
+	dev->ctrl.index = (uint16_t)(wants(dev, VIRTIO_NET_F_MQ) ? 2 * pairs : 2);
+	rx = ring_size(dev, 0, options->rx_ring);
+	tx = rx < 0 ? rx : ring_size(dev, 1, options->tx_ring);
+	if (tx >= 0 && wants(dev, VIRTIO_NET_F_CTRL_VQ))
+		ctrl = ring_size(dev, dev->ctrl.index, CTRL_ENTRIES);
+	if (tx < 0 || ctrl < 0)
+		return tx < 0 ? tx : ctrl;
+	dev->rx_size = (uint16_t)rx;
+	dev->tx_size = (uint16_t)tx;
+	dev->ctrl.size = (uint16_t)ctrl;
+	for (uint16_t i = 1; i < options->rx_queues; i++) {
+		if (ring_size(dev, (uint16_t)(2 * i), options->rx_ring) != rx ||
+			ring_size(dev, (uint16_t)(2 * i + 1), options->tx_ring) != tx)
+			return ixy_fail(EPROTO, "%s: the device's queues are not of one size", dev->ixy.name);
+	}
+	dev->ixy.capabilities = IXY_CAP_RX_CSUM | IXY_CAP_TX_CSUM | IXY_CAP_TSO | IXY_CAP_USO |
+				(options->rx_queues > 1 ? IXY_CAP_RSS : 0) |
+				(dev->ixy.max_mtu > 1500 ? IXY_CAP_JUMBO : 0) |
+				(dev->interrupts ? IXY_CAP_INTERRUPTS : 0);
+	return 0;
+}
+
+/* options are complete (ixy.c has filled in the defaults). On failure pci stays the caller's. */
+static int net_open(struct pci_device *pci, const struct ixy_options *options, struct ixy_device **out)
+{
+	struct net_device *dev;
+	struct ixy_error error;
+	int err;
+
+	if (options->rx_queues != options->tx_queues)
+		return ixy_fail(EINVAL, "%s: as many queues to receive as to send are needed, not %u and %u",
+			pci->name, options->rx_queues, options->tx_queues);
+	dev = aligned_alloc(64, sizeof(*dev));
+	if (!dev)
+		return ixy_fail(ENOMEM, "%s: out of memory", pci->name);
+	memset(dev, 0, sizeof(*dev));
+	dev->ixy.ops = &net_ops;
+	dev->ixy.driver_name = virtio_net_driver.name;
+	snprintf(dev->ixy.name, sizeof(dev->ixy.name), "%s", pci->name);
+	dev->ixy.pci = pci;
+	dev->ixy.rx_queues = dev->ixy.tx_queues = options->rx_queues;
+	dev->interrupts = !options->no_interrupts && pci->irq_count > options->rx_queues;
+	if (!options->no_interrupts && !dev->interrupts && pci->irq_count > 0)
+		ixy_log(IXY_LOG_INFO, "%s: %u interrupt vectors where %u are needed: the queues are polled",
+			pci->name, pci->irq_count, options->rx_queues + 1u);
+	dev->up = true;
+	err = irq_open(dev);
+	if (!err)
+		err = virtio_open(pci, &dev->virtio);
+	if (!err)
+		err = learn(dev, options);
+	if (!err)
+		err = alloc_memory(dev);
+	if (!err)
+		err = start(dev);
+	if (!err) {
+		*out = &dev->ixy;
+		return 0;
+	}
+	ixy_error_save(&error);
+	stop(dev, true);
+	net_free(dev);
+	ixy_error_restore(&error);
+	return err;
+}
+
+static const struct pci_id net_ids[] = {
+	{VIRTIO_PCI_VENDOR, 0x1000}, /* transitional */
+	{VIRTIO_PCI_VENDOR, 0x1041}, /* modern: 0x1040 + 1, a network card (4.1.2.1) */
+	{0, 0},
+};
+
+const struct ixy_pci_driver virtio_net_driver = {
+	.name = "virtio",
+	.ids = net_ids,
+	.open = net_open,
+};
