@@ -150,9 +150,11 @@ HOST_TESTS := $(UNITS) $(NETNS) $(NETNS_XDP)
 # What sanitizers add and what emulating each instruction costs multiply in a guest. With SAN the software NIC is
 # judged there, which runs outside of it.
 VM_TESTS   := $(if $(SAN),$(BUILD)/vm/test_stock_driver,$(VM))
-TESTS      := $(HOST_TESTS) $(VM_TESTS)
+# The longest first, for two programs (or as many as there are processors) at a time.
+TESTS      := $(VM_TESTS) $(HOST_TESTS)
+TEST_JOBS  ?= $(shell nproc)
 
-##   test        all tests (TESTS="build/unit/test_x ..." for some)
+##   test        all tests (TESTS="build/unit/test_x ..." for some; TEST_JOBS=1: one program after another, shown live)
 ##   test-host   those that need no virtual machine: units, and the real programs in network namespaces
 ##   test-vm     those in QEMU: a stock kernel with its ixgbe driver, and ixy-tapd, on the software NIC
 .PHONY: test test-host test-vm
@@ -161,7 +163,7 @@ test-vm: TESTS := $(VM_TESTS)
 test test-host test-vm: deps
 	@$(MAKE) all test-programs $(if $(filter $(BUILD)/vm/%,$(TESTS)),$(IMAGE)/initrd.gz)
 	$(GIVE_BACK)
-	@$(TEST_ENV) netns-tests/run-tests.sh -t 600 $(TESTS)
+	@$(TEST_ENV) netns-tests/run-tests.sh -t 1200 -j $(TEST_JOBS) $(TESTS)
 .PHONY: test-programs units
 test-programs: $(HOST_TESTS) $(VM) $(VM_AGENT) $(VM_GUEST) $(VM_SHELL)
 units: $(UNITS)

@@ -1,58 +1,51 @@
 #!/bin/sh
-# Run cmocka programs one after another, show what they print, and add up their summaries.
+# Run cmocka programs, show what they print, and add up their summaries.
 #
-#	run-tests.sh [-t SECONDS] PROGRAM...
+#	run-tests.sh [-t SECONDS] [-j JOBS] PROGRAM...
 #
+# With more than one job, programs run side by side, and each one's output is shown when it has ended.
 # A program that crashes, hangs, is killed, or exits with an error that its summary does not explain (a leak
 # found at its end, say) is one more failure. The last line is "N passed, N failed" with ", N skipped" when
 # some were; the exit status is 0 only if none failed.
 
 set -u
 
-limit=300
-while getopts t: option; do
+limit=300 jobs=1 dir=
+while getopts t:j:d: option; do
 	case $option in
 	t) limit=$OPTARG ;;
+	j) jobs=$OPTARG ;;
+	d) dir=$OPTARG ;; # only from below: run one program, leave its results there
 	*) exit 2 ;;
 	esac
 done
 shift $((OPTIND - 1))
 [ $# -gt 0 ] || {
-	echo "usage: $0 [-t SECONDS] PROGRAM..." >&2
+	echo "usage: $0 [-t SECONDS] [-j JOBS] PROGRAM..." >&2
 	exit 2
 }
 
-dir=$(mktemp -d) || exit 1
-child=
-finish()
+# run_program PROGRAM: leaves in $dir/NAME.log what it printed, in NAME.result its counts, in NAME.failures and
+# NAME.skips a line for each
+run_program()
 {
-	[ -z "$child" ] || kill "$child" 2>/dev/null
-	rm -rf "$dir"
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-passed=0 failed=0 skipped=0
-: >"$dir/failures"
-: >"$dir/skips"
-
-# The program writes to a file, not to a pipe: a process that it leaves behind cannot hold us here.
-# timeout(1) puts it in a process group of its own and ends that group.
-for program; do
-	name=$(basename "$program")
-	printf '\n----- %s\n' "$program"
+	name=$(basename "$1")
 	log=$dir/$name.log
-	: >"$log"
 	start=$(date +%s)
-	timeout -k 15 "$limit" "$program" >"$log" 2>&1 </dev/null &
+	# The program writes to a file, not to a pipe: a process that it leaves behind cannot hold us here.
+	# timeout(1) puts it in a process group of its own and ends that group.
+	timeout -k 15 "$limit" "$1" >"$log" 2>&1 </dev/null &
 	child=$!
-	tail -n +1 -s 0.1 -f --pid=$child "$log" &
-	tail=$!
+	echo $child >"$dir/$name.pid"
+	if [ "$jobs" -eq 1 ]; then
+		printf '\n----- %s\n' "$1"
+		tail -n +1 -s 0.1 -f --pid=$child "$log" &
+		tail=$!
+	fi
 	wait $child
 	status=$?
-	child=
-	wait $tail 2>/dev/null
+	rm -f "$dir/$name.pid"
+	[ "$jobs" -ne 1 ] || wait "$tail" 2>/dev/null
 
 	# What cmocka says of itself: "[==========] 3 test(s) run.", then "[  PASSED  ] 2 test(s)." and,
 	# where there are any, "[  FAILED  ] 1 test(s), listed below:" and "[  SKIPPED ] 1 test(s), ...".
@@ -62,9 +55,10 @@ for program; do
 		match($0, /^\[  (PASSED|FAILED|SKIPPED) +\] [0-9]+ test\(s\)/) { sum[$2] += $4 }
 		END { print sum["PASSED"] + 0, sum["FAILED"] + 0, sum["SKIPPED"] + 0, started + 0, ended + 0 }
 	' "$log")
+	program=$1
 	# shellcheck disable=SC2086 # five numbers
 	set -- $counts
-	why=
+	passed=$1 failed=$2 skipped=$3 why=
 	elapsed=$(($(date +%s) - start))
 	if [ $status -gt 0 ] && [ $elapsed -ge "$limit" ]; then
 		why="did not end within $limit seconds"
@@ -72,26 +66,68 @@ for program; do
 		why="killed by signal $((status - 128))"
 	elif [ "$5" -eq 0 ] || [ "$4" -ne "$5" ]; then
 		why="ended without its summary (exit status $status)"
-	elif [ $status -ne 0 ] && [ "$2" -eq 0 ]; then
+	elif [ $status -ne 0 ] && [ "$failed" -eq 0 ]; then
 		why="exit status $status although no test failed"
 	fi
-	[ $elapsed -lt 5 ] || echo "----- $program: $elapsed seconds"
-	passed=$((passed + $1))
-	failed=$((failed + $2))
-	skipped=$((skipped + $3))
-	if [ -n "$why" ]; then
-		failed=$((failed + 1))
-		echo "----- $program: $why"
-		echo "$name: $why" >>"$dir/failures"
+	if [ "$jobs" -ne 1 ]; then
+		printf '\n----- %s\n' "$program"
+		cat "$log"
 	fi
-	sed -n "s/^\[  FAILED  \] \([^ ]*\)$/$name: \1/p" "$log" | sort -u >>"$dir/failures"
-	sed -n "s/^SKIP[: ]*/$name: /p" "$log" >>"$dir/skips"
-done
+	[ $elapsed -lt 5 ] || echo "----- $program: $elapsed seconds"
+	{
+		sed -n "s/^\[  FAILED  \] \([^ ]*\)$/$name: \1/p" "$log" | sort -u
+		if [ -n "$why" ]; then
+			failed=$((failed + 1))
+			echo "----- $program: $why" >&2
+			echo "$name: $why"
+		fi
+	} >"$dir/$name.failures"
+	sed -n "s/^SKIP[: ]*/$name: /p" "$log" >"$dir/$name.skips"
+	echo "$passed $failed $skipped" >"$dir/$name.result"
+}
+
+if [ -n "$dir" ]; then
+	# Each one's output in one piece: what is printed goes to a file, and from there when it is one's turn.
+	run_program "$1" >"$dir/$(basename "$1").output" 2>&1
+	exec flock "$dir/turn" cat "$dir/$(basename "$1").output"
+fi
+
+dir=$(mktemp -d) || exit 1
+runner=
+finish()
+{
+	[ -z "$runner" ] || kill "$runner" 2>/dev/null
+	cat "$dir"/*.pid 2>/dev/null | while read -r pid; do
+		kill "$pid" 2>/dev/null
+	done
+	rm -rf "$dir"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+if [ "$jobs" -eq 1 ]; then
+	for program; do
+		run_program "$program"
+	done
+else
+	printf '%s\0' "$@" >"$dir/programs"
+	xargs -0 -n 1 -P "$jobs" -a "$dir/programs" "$0" -t "$limit" -j "$jobs" -d "$dir" &
+	runner=$!
+	wait $runner
+	runner=
+fi
 
 echo
-[ ! -s "$dir/skips" ] || sed 's/^/skipped: /' "$dir/skips"
-[ ! -s "$dir/failures" ] || sed 's/^/FAILED: /' "$dir/failures"
-summary="$passed passed, $failed failed"
-[ $skipped -eq 0 ] || summary="$summary, $skipped skipped"
-echo "$summary"
-[ $failed -eq 0 ]
+cat "$dir"/*.skips | sed 's/^/skipped: /'
+cat "$dir"/*.failures | sed 's/^/FAILED: /'
+awk -v programs=$# '
+	{ passed += $1; failed += $2; skipped += $3 }
+	END {
+		failed += programs - NR # those of which nothing was left
+		printf "%d passed, %d failed", passed, failed
+		if (skipped)
+			printf ", %d skipped", skipped
+		print ""
+		exit failed > 0
+	}' "$dir"/*.result
