@@ -82,13 +82,7 @@ static void jumbo_frames_pass_over_pages_that_lie_apart(void **state)
 {
 	struct vm *vm = *state;
 
-	traffic_cable_mtu(vm, 9000);
-	vm_ok(vm, "ip link set eth0 mtu 9000");
-	traffic_await_carrier(vm, "eth0", true);
-	traffic_jumbo(vm);
-	vm_ok(vm, "ip link set eth0 mtu 1500");
-	traffic_cable_mtu(vm, 1500);
-	traffic_await_carrier(vm, "eth0", true);
+	traffic_jumbo_and_back(vm, "eth0");
 	assert_no_violation(vm);
 }
 

@@ -98,14 +98,7 @@ static void jumbo_frames_pass(void **state)
 {
 	struct vm *vm = *state;
 
-	traffic_cable_mtu(vm, 9000);
-	vm_ok(vm, "ip link set eth0 mtu 9000");
-	traffic_await_carrier(vm, "eth0", true);
-	traffic_jumbo(vm);
-	vm_ok(vm, "ip link set eth0 mtu 1500");
-	traffic_cable_mtu(vm, 1500);
-	traffic_await_carrier(vm, "eth0", true);
-	traffic_pings(vm);
+	traffic_jumbo_and_back(vm, "eth0");
 	assert_no_complaint(vm);
 }
 
@@ -291,50 +284,20 @@ static void a_wrong_checksum_is_found_on_receive(void **state)
 
 /* --- VLAN ----------------------------------------------------------------------------------------------- */
 
-/*
- * What the guest sends in VLAN 42 carries that tag, and it gets what comes with the tag, whoever handles
- * tags.
- */
-static void assert_vlan_42_works(struct vm *vm)
-{
-	static struct captured frame;
-	uint8_t tagged[256], from[6];
-	int fd = raw_open(vm->rig->peer, "p0");
-	uint64_t before = vm_number(vm, "cat /sys/class/net/eth0.42/statistics/rx_packets");
-
-	vm_ok(vm, "ping -nqc3 -i0.01 -W0.1 192.0.2.1; true");
-	for (unsigned i = 0; i < 3; i++) {
-		/* IPv6 looks for neighbours meanwhile, in another priority. */
-		do
-			assert_true(raw_receive_type(fd, &frame, 0x8100, 5));
-		while ((frame.data[16] << 8 | frame.data[17]) != 0x0800);
-		assert_int_equal(frame.data[14] << 8 | frame.data[15], 5 << 13 | 42);
-		assert_null(frame_fault(frame.data, frame.size));
-	}
-	close(fd);
-
-	link_mac(vm->rig->peer, "p0", from);
-	size_t size = frame_udp4(tagged, guest_mac, from, "192.0.2.1", "192.0.2.2", 1000, 9, 100);
-	send_frames(vm, tagged, frame_tag(tagged, size, 0x8100, 3 << 13 | 42));
-	assert_soon(5, vm_number(vm, "cat /sys/class/net/eth0.42/statistics/rx_packets") >= before + FRAMES);
-}
-
 static void vlan_tags_are_inserted_stripped_and_filtered(void **state)
 {
 	struct vm *vm = *state;
 	uint8_t tagged[256], from[6];
 	uint64_t filtered;
 
-	vm_ok(vm, "ip link add link eth0 name eth0.42 type vlan id 42 egress-qos-map 0:5 && "
-		  "ip addr add 192.0.2.2/24 dev eth0.42 && ip link set eth0.42 up && "
-		  "ip neigh add 192.0.2.1 lladdr 02:00:00:00:00:77 dev eth0.42");
-	assert_vlan_42_works(vm);
+	traffic_begin_vlan(vm, "eth0");
+	traffic_vlan(vm);
 	vm_ok(vm, "ethtool -K eth0 txvlan off rxvlan off");
 	traffic_await_carrier(vm, "eth0", true);
-	assert_vlan_42_works(vm);
+	traffic_vlan(vm);
 	vm_ok(vm, "ethtool -K eth0 txvlan on rxvlan on");
 	traffic_await_carrier(vm, "eth0", true);
-	assert_vlan_42_works(vm);
+	traffic_vlan(vm);
 
 	/* A VLAN that the guest does not have is kept out by the NIC. */
 	filtered = rig_nic(vm->rig, "rx_filtered");
@@ -342,7 +305,7 @@ static void vlan_tags_are_inserted_stripped_and_filtered(void **state)
 	size_t size = frame_udp4(tagged, guest_mac, from, "192.0.2.1", "192.0.2.2", 1000, 9, 100);
 	send_frames(vm, tagged, frame_tag(tagged, size, 0x8100, 43));
 	assert_soon(5, rig_nic(vm->rig, "rx_filtered") >= filtered + FRAMES);
-	vm_ok(vm, "ip link del eth0.42");
+	traffic_end_vlan(vm);
 	traffic_pings(vm);
 	assert_no_complaint(vm);
 }

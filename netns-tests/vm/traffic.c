@@ -1,8 +1,11 @@
 /* Traffic between the guest and the peer. */
 #include "traffic.h"
 
+#include <unistd.h>
+
 #define CARRIER_SECONDS 15
 #define FILE_MIB        24
+#define TAGGED_FRAMES   50
 
 /* Waits in the guest: a question from here costs more than what it asks. */
 #define AWAIT_CARRIER \
@@ -88,4 +91,69 @@ void traffic_jumbo(struct vm *vm)
 	vm_ok(vm, "ping -nqc3 -i0.02 -W5 -M do -s 8972 %s", vm->rig->v4_peer);
 	command_ok(vm->rig->peer, "ping -nqc3 -i0.02 -W5 -M do -s 8972 %s", vm->rig->v4_host);
 	traffic_file(vm);
+}
+
+/* A driver may begin anew for another MTU: its link is gone for a moment then. */
+static void set_mtu(struct vm *vm, const char *ifname, unsigned mtu)
+{
+	traffic_cable_mtu(vm, mtu);
+	vm_ok(vm, "ip link set %s mtu %u", ifname, mtu);
+	traffic_await_carrier(vm, ifname, true);
+}
+
+void traffic_jumbo_and_back(struct vm *vm, const char *ifname)
+{
+	set_mtu(vm, ifname, 9000);
+	traffic_jumbo(vm);
+	set_mtu(vm, ifname, 1500);
+	traffic_pings(vm);
+}
+
+/* --- VLAN ----------------------------------------------------------------------------------------------- */
+
+void traffic_begin_vlan(struct vm *vm, const char *ifname)
+{
+	vm_ok(vm,
+		"ip link add link %s name vlan42 type vlan id 42 egress-qos-map 0:5 && "
+		"ip addr add 192.0.2.2/24 dev vlan42 && ip link set vlan42 up && "
+		"ip neigh add 192.0.2.1 lladdr 02:00:00:00:00:77 dev vlan42",
+		ifname);
+}
+
+static uint64_t vlan_frames(struct vm *vm)
+{
+	return vm_number(vm, "cat /sys/class/net/vlan42/statistics/rx_packets");
+}
+
+void traffic_vlan(struct vm *vm)
+{
+	static struct captured frame;
+	uint8_t tagged[256], to[6], from[6];
+	int fd = raw_open(vm->rig->peer, "p0");
+	uint64_t before = vlan_frames(vm);
+	size_t size;
+
+	vm_ok(vm, "ping -nqc3 -i0.01 -W0.1 192.0.2.1; true");
+	for (unsigned i = 0; i < 3; i++) {
+		/* IPv6 looks for neighbours meanwhile, in another priority. */
+		do
+			assert_true(raw_receive_type(fd, &frame, 0x8100, 5));
+		while ((frame.data[16] << 8 | frame.data[17]) != 0x0800);
+		assert_int_equal(frame.data[14] << 8 | frame.data[15], 5 << 13 | 42);
+		assert_null(frame_fault(frame.data, frame.size));
+	}
+	/* What comes back is for the address that they came from. */
+	memcpy(to, frame.data + 6, sizeof(to));
+	link_mac(vm->rig->peer, "p0", from);
+	size = frame_udp4(tagged, to, from, "192.0.2.1", "192.0.2.2", 1000, 9, 100);
+	size = frame_tag(tagged, size, 0x8100, 3 << 13 | 42);
+	for (unsigned i = 0; i < TAGGED_FRAMES; i++)
+		raw_send(fd, tagged, size);
+	close(fd);
+	assert_soon(5, vlan_frames(vm) >= before + TAGGED_FRAMES);
+}
+
+void traffic_end_vlan(struct vm *vm)
+{
+	vm_ok(vm, "ip link del vlan42");
 }

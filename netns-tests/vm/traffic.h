@@ -24,5 +24,15 @@ void traffic_file(struct vm *vm);
 void traffic_cable_mtu(struct vm *vm, unsigned mtu);
 /* Where all have MTU 9000: unfragmented datagrams of that size, and a file. */
 void traffic_jumbo(struct vm *vm);
+/* The same on an interface and a cable that are given MTU 9000 for it, and then 1500 again. */
+void traffic_jumbo_and_back(struct vm *vm, const char *ifname);
+
+/*
+ * What the guest sends in VLAN 42 of its interface carries that tag and a priority, and it gets what comes with the tag,
+ * whoever handles tags. Between begin and end, as often as wanted.
+ */
+void traffic_begin_vlan(struct vm *vm, const char *ifname);
+void traffic_vlan(struct vm *vm);
+void traffic_end_vlan(struct vm *vm);
 
 #endif
