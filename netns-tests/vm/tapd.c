@@ -22,7 +22,7 @@ void tapd_launch_on(struct vm *vm, const char *device, const char *prefix, const
 
 void tapd_launch(struct vm *vm, const char *prefix, const char *options)
 {
-	tapd_launch_on(vm, VM_NIC, prefix, options);
+	tapd_launch_on(vm, vm->nic, prefix, options);
 }
 
 void tapd_up_behind(struct vm *vm, const char *prefix, const char *options)

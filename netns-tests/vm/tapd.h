@@ -13,8 +13,8 @@
 #define TAPD_CONFIG     78
 
 /*
- * `PREFIX ixy-tapd --json OPTIONS 0000:00:04.0 ixy0`, with a prefix such as "prlimit --memlock=1048576 setpriv ...":
- * start it and wait until it is ready.
+ * `PREFIX ixy-tapd --json OPTIONS NIC ixy0` on the PCI function under test (vm->nic), with a prefix such as
+ * "prlimit --memlock=1048576 setpriv ...": start it and wait until it is ready.
  */
 void tapd_launch(struct vm *vm, const char *prefix, const char *options);
 /* The same on another device, such as "xdp:eth0". */

@@ -1,10 +1,11 @@
 /*
  * The rig of the VM tests: QEMU's life, and the conversation with the guest.
  *
- * QEMU emulates the processor (TCG): test machines rarely let a guest use theirs. One thread for all virtual
- * processors, because with more QEMU drops accesses to the NIC that meet ("Blocked re-entrant IO").
+ * QEMU emulates the processor (TCG): test machines rarely let a guest use theirs. With the software NIC it has one
+ * thread for all virtual processors, because with more QEMU drops accesses to that NIC that meet ("Blocked re-entrant
+ * IO").
  */
-#include "vm.h"
+#include "slot.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -37,11 +38,12 @@ static void lose_guest(struct vm *vm)
 static void guest_failed(struct vm *vm, const char *how)
 {
 	bool runs = process_running(vm->qemu);
+	char *complaints = strdup(process_stderr(vm->qemu)); /* asking for the console takes it away */
 
 	lose_guest(vm);
 	fail_msg("the guest %s, QEMU %s; its console:\n%s\nQEMU: %s\nixy-softnic: %s", how,
-		runs ? "runs" : "has ended", vm_console(vm), process_stderr(vm->qemu),
-		process_stderr(vm->rig->softnic));
+		runs ? "runs" : "has ended", vm_console(vm), complaints,
+		vm->rig->softnic ? process_stderr(vm->rig->softnic) : "none");
 }
 
 /* Read exactly size bytes. False: the deadline has passed, or the guest is gone. */
@@ -180,56 +182,73 @@ static void let_inherit(int fd, bool inherit)
 }
 
 /*
- * The IOMMU: interrupts pass it as they are, because the software NIC's come by QEMU's qtest socket; with
- * caching-mode the guest reports each new map, not only those it takes away. Constant string until the next call.
+ * The IOMMU. The software NIC's interrupts come by QEMU's qtest socket, past the remapping; with caching-mode the guest
+ * reports each new map, not only those it takes away. Constant string until the next call.
  */
 static const char *iommu_device(const struct vm_options *options)
 {
 	static char text[80];
 
-	snprintf(text, sizeof(text), "-device intel-iommu,intremap=off,caching-mode=on,aw-bits=%u",
-		options->address_bits ? options->address_bits : 48);
+	snprintf(text, sizeof(text), "-device intel-iommu,intremap=%s,caching-mode=on,aw-bits=%u",
+		options->slot ? "on" : "off", options->address_bits ? options->address_bits : 48);
 	return options->iommu ? text : "";
 }
 
 /*
- * no_timer_check: the kernel tests its timer against the clock, which a processor that is emulated, and has to wait
- * for a real one, fails now and then.
+ * QEMU with a guest that has this NIC. no_timer_check: the kernel tests its timer against the clock, which a processor
+ * that is emulated, and has to wait for a real one, fails now and then.
  */
-static void start_programs(struct vm *vm, const struct vm_options *options)
+static void start_qemu(struct vm *vm, const struct vm_options *options, const char *threads, const char *nic)
 {
 	const char *image = getenv("IXY_VM");
-	char qtest[96], agent[96], port[256];
-	int pair[2];
+	char agent[96];
 
 	if (!image)
 		fail_msg("IXY_VM does not name the folder of the guest's kernel: make test-vm");
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	socket_path(qtest, "qtest");
-	socket_path(agent, "agent");
-	snprintf(port, sizeof(port), "--mac 02:82:59:90:00:01 qemu:%d,qtest=%s%s=dev:d0", pair[0], qtest,
-		options->iommu ? ",vtd" : "");
-	let_inherit(pair[0], true);
-	rig_start_softnic(vm->rig, port);
-	close(pair[0]);
-
-	let_inherit(pair[1], true);
-	vm->qemu = process_start("qemu", NULL,
+	vm->qemu = process_start("qemu", vm->rig->host,
 		"ulimit -c 0; exec qemu-system-x86_64 -M q35,kernel-irqchip=%s,memory-backend=ram "
-		"-accel tcg,thread=single -cpu max -smp 2 -m 1G %s "
+		"-accel tcg,thread=%s -cpu max -smp 2 -m 1G %s "
 		"-object memory-backend-memfd,id=ram,size=1G,share=on "
-		"-nographic -nodefaults -no-reboot -serial stdio "
-		"-qtest unix:%s,server=on,wait=off -qtest-log none "
-		"-device x-pci-proxy-dev,id=nic0,fd=%d,addr=04.0 "
+		"-nographic -nodefaults -no-reboot -serial stdio %s "
 		"-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap "
 		"-chardev socket,id=agent,path=%s,server=on,wait=off "
 		"-device virtio-serial-pci -device virtserialport,chardev=agent,name=agent "
 		"-kernel %s/kernel -initrd %s/initrd.gz -append 'console=ttyS0 panic=-1 quiet no_timer_check "
 		"agent=%s %s %s'",
-		options->iommu ? "split" : "on", iommu_device(options), qtest, pair[1], agent, image, image,
-		rig_program("vm/agent"), options->iommu ? "intel_iommu=on" : "",
-		options->append ? options->append : "");
+		options->iommu ? "split" : "on", threads, iommu_device(options), nic,
+		socket_path(agent, "agent"), image, image, rig_program("vm/agent"),
+		options->iommu ? "intel_iommu=on" : "", options->append ? options->append : "");
+}
+
+/* The software NIC and QEMU hold the two ends of a socket pair. */
+static void start_with_softnic(struct vm *vm, const struct vm_options *options)
+{
+	char qtest[96], text[256];
+	int pair[2];
+
+	socket_path(qtest, "qtest");
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	snprintf(text, sizeof(text), "--mac 02:82:59:90:00:01 qemu:%d,qtest=%s%s=dev:d0", pair[0], qtest,
+		options->iommu ? ",vtd" : "");
+	let_inherit(pair[0], true);
+	rig_start_softnic(vm->rig, text);
+	close(pair[0]);
+
+	snprintf(text, sizeof(text),
+		"-qtest unix:%s,server=on,wait=off -qtest-log none -device "
+		"x-pci-proxy-dev,id=nic0,fd=%d,addr=04.0",
+		qtest, pair[1]);
+	let_inherit(pair[1], true);
+	start_qemu(vm, options, "single", text);
 	close(pair[1]);
+}
+
+static void start_programs(struct vm *vm, const struct vm_options *options)
+{
+	if (options->slot)
+		start_qemu(vm, options, "multi", slot_arguments());
+	else
+		start_with_softnic(vm, options);
 }
 
 static bool crashed(struct process *process)
@@ -237,13 +256,13 @@ static bool crashed(struct process *process)
 	return process_wait(process, 5) == STATUS_SIGNAL + SIGSEGV;
 }
 
-static int connect_agent(void)
+int vm_connect(const char *name)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	char path[96];
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	strcpy(address.sun_path, socket_path(path, "agent"));
+	strcpy(address.sun_path, socket_path(path, name));
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
 		return fd;
 	close(fd);
@@ -256,7 +275,7 @@ static bool guest_comes_up(struct vm *vm)
 	int64_t patience = BOOT_SECONDS * 1000 * (int64_t)slow_factor();
 	char line[16];
 
-	return wait_for(BOOT_SECONDS, (vm->agent = connect_agent()) >= 0 || !process_running(vm->qemu)) &&
+	return wait_for(BOOT_SECONDS, (vm->agent = vm_connect("agent")) >= 0 || !process_running(vm->qemu)) &&
 	       vm->agent >= 0 && write_all(vm->agent, "hello\n", 6) &&
 	       read_line(vm, line, sizeof(line), now_ms() + patience) && strcmp(line, "hello") == 0;
 }
@@ -266,7 +285,7 @@ int vm_boot(void **state)
 	return vm_boot_with(state, NULL);
 }
 
-static void make_rig(struct vm *vm)
+static void make_rig(struct vm *vm, bool slot)
 {
 	void *rig = NULL;
 
@@ -274,6 +293,8 @@ static void make_rig(struct vm *vm)
 	vm->rig = rig;
 	command_ok(vm->rig->peer, "ip addr replace %s/24 dev p0 && ip addr replace %s/64 dev p0 nodad",
 		vm->rig->v4_peer, vm->rig->v6_peer);
+	if (slot)
+		slot_lay_cable(vm);
 }
 
 static void unmake_rig(struct vm *vm)
@@ -281,6 +302,9 @@ static void unmake_rig(struct vm *vm)
 	void *rig = vm->rig;
 
 	lose_guest(vm);
+	if (vm->monitor >= 0)
+		close(vm->monitor);
+	vm->monitor = -1;
 	rig_teardown(&rig);
 	vm->rig = NULL;
 	vm->qemu = NULL;
@@ -293,10 +317,11 @@ int vm_boot_with(void **state, const struct vm_options *options)
 	bool up;
 
 	assert_non_null(vm);
-	vm->agent = -1;
+	vm->agent = vm->monitor = -1;
 	*state = vm;
 	options = options ? options : &plain;
-	make_rig(vm);
+	vm->nic = options->slot ? SLOT_NIC : VM_NIC;
+	make_rig(vm, options->slot);
 	start_programs(vm, options);
 	up = guest_comes_up(vm);
 	/*
@@ -307,21 +332,34 @@ int vm_boot_with(void **state, const struct vm_options *options)
 		fprintf(stderr, "QEMU crashed while the guest booted, as it does with an IOMMU now and then: "
 				"once more\n");
 		unmake_rig(vm);
-		make_rig(vm);
+		make_rig(vm, options->slot);
 		start_programs(vm, options);
 		up = guest_comes_up(vm);
 	}
-	if (!up)
+	if (!up || (options->slot && !slot_connect(vm)))
 		guest_failed(vm, "does not boot");
 	return 0;
 }
 
-/* IOMMU faults among the software NIC's violations. */
+/* Lines that QEMU has said on stderr. */
+static uint64_t complaints(struct vm *vm)
+{
+	uint64_t n = 0;
+
+	for (const char *at = process_stderr(vm->qemu); (at = strchr(at, '\n')); at++)
+		n++;
+	return n;
+}
+
+/* IOMMU faults among the software NIC's violations; with a slot all of them. */
 static uint64_t iommu_faults(struct vm *vm)
 {
 	static const char name[] = "dma-iommu ";
-	const char *line = strstr(rig_ctl(vm->rig, "violations 0"), name);
+	const char *line;
 
+	if (!vm->rig->softnic)
+		return complaints(vm);
+	line = strstr(rig_ctl(vm->rig, "violations 0"), name);
 	return line ? strtoull(line + strlen(name), NULL, 10) : 0;
 }
 
@@ -335,6 +373,11 @@ uint64_t vm_excuse_iommu_faults(struct vm *vm)
 
 void vm_assert_no_violation(struct vm *vm)
 {
+	if (!vm->rig->softnic) {
+		if (complaints(vm) != vm->excused)
+			fail_msg("QEMU complains:\n%s", process_stderr(vm->qemu));
+		return;
+	}
 	if (rig_violations(vm->rig, 0) != vm->excused || iommu_faults(vm) != vm->excused)
 		fail_msg("the software NIC counted %s:\n%s", rig_ctl(vm->rig, "violations 0"),
 			process_stderr(vm->rig->softnic));
@@ -362,6 +405,10 @@ void vm_finish(struct vm *vm)
 		fail_msg("QEMU ended with %d:\n%s", status, process_stderr(vm->qemu));
 	if (dropped_an_access(vm))
 		fail_msg("QEMU dropped accesses to the NIC:\n%s", process_stderr(vm->qemu));
+	if (!vm->rig->softnic) {
+		vm_assert_no_violation(vm);
+		return;
+	}
 	status = process_wait(vm->rig->softnic, 10);
 	process_assert_sane(vm->rig->softnic);
 	if (status != (vm->excused ? SOFTNIC_VIOLATION : 0))
@@ -387,9 +434,7 @@ int vm_group_end(void **state)
 	struct vm *vm = *state;
 
 	if (vm) {
-		lose_guest(vm);
-		void *rig = vm->rig;
-		rig_teardown(&rig);
+		unmake_rig(vm);
 		free(vm->output);
 		free(vm);
 	}

@@ -21,9 +21,13 @@
 struct vm {
 	struct rig *rig; /* the namespaces, and the software NIC's control socket */
 	struct process *qemu;
-	int agent;        /* the guest's side: scripts in, answers out; -1: the guest is gone */
-	char *output;     /* of the last script */
-	uint64_t excused; /* IOMMU faults that a test meant to happen */
+	const char *nic; /* the PCI function under test: VM_NIC, or SLOT_NIC where there is a slot */
+	int agent;       /* the guest's side: scripts in, answers out; -1: the guest is gone */
+	int monitor;     /* QEMU's, where there is a slot (slot.h); else -1 */
+	bool ejected;    /* the slot has become empty */
+	char *output;    /* of the last script */
+	uint64_t
+		excused; /* IOMMU faults that a test meant to happen; with a slot: lines of QEMU's complaints */
 };
 
 /* main() of a test program; softnic: options of ixy-softnic. */
@@ -35,10 +39,11 @@ int vm_test_end(void **state);
 int vm_group_end(void **state);
 
 struct vm_options {
+	bool slot; /* for QEMU's own virtio-net, in place of the software NIC: slot.h */
 	/*
-	 * An Intel IOMMU (VT-d) in front of the NIC, whose DMA it translates and checks; interrupts are not
-	 * remapped, so VFIO wants vfio_iommu_type1 loaded with allow_unsafe_interrupts=1. Without it DMA goes to
-	 * physical addresses.
+	 * An Intel IOMMU (VT-d) in front of the NIC, whose DMA it translates and checks. The software NIC's
+	 * interrupts are not remapped, so VFIO wants vfio_iommu_type1 loaded with allow_unsafe_interrupts=1; those of
+	 * a function in the slot are. Without it DMA goes to physical addresses.
 	 */
 	bool iommu;
 	unsigned address_bits; /* that it translates: 39 or 48; 0: 48 */
@@ -46,7 +51,7 @@ struct vm_options {
 };
 
 /*
- * Boot a guest with the software NIC in it; returns when the guest takes scripts. *state gets the struct vm.
+ * Boot a guest with the software NIC, or with a slot, in it; returns when the guest takes scripts. *state gets the struct vm.
  * As a group's setup: 0, or the group fails with the guest's console. NULL options: no IOMMU.
  */
 int vm_boot(void **state);
@@ -62,12 +67,21 @@ const char *vm_ok(struct vm *vm, const char *format, ...) __attribute__((format(
 /* It must succeed and print a decimal number, which is returned. */
 uint64_t vm_number(struct vm *vm, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Connect to a Unix socket in the test's folder; -1 if nobody listens. */
+int vm_connect(const char *name);
+
 /* What the guest's console shows: the kernel's messages while booting, or a panic. */
 const char *vm_console(struct vm *vm);
 
-/* The software NIC has seen nothing that silicon would suffer from, but for what was excused. */
+/*
+ * The software NIC has seen nothing that silicon would suffer from, but for what was excused. QEMU says on stderr
+ * what a driver does to its virtio-net that no driver may: there, not a line.
+ */
 void vm_assert_no_violation(struct vm *vm);
-/* What the IOMMU has refused the NIC up to now was the test's intention. Returns how many such faults were new. */
+/*
+ * What the IOMMU has refused the NIC up to now was the test's intention. Returns how many such faults were new (with a
+ * slot: lines).
+ */
 uint64_t vm_excuse_iommu_faults(struct vm *vm);
 
 /*
