@@ -38,11 +38,18 @@ static bool has_said(struct process *p, const char *text)
 	return strstr(process_stdout(p), text) || strstr(process_stderr(p), text);
 }
 
+/* Each text is valid until the next is asked for. */
+static void fail_with_words_of(struct process *p, const char *what)
+{
+	print_error("%s", process_stdout(p));
+	print_error("%s", process_stderr(p));
+	fail_msg("%s: %s", p->name, what);
+}
+
 static void await(struct process *p, const char *text)
 {
 	if (!wait_for(SECONDS, has_said(p, text) || !process_running(p)) || !has_said(p, text))
-		fail_msg("%s did not say \"%s\" but: %s%s", p->name, text, process_stdout(p),
-			process_stderr(p));
+		fail_with_words_of(p, text);
 }
 
 /* The command line of a capture from the rig's device. */
@@ -71,7 +78,7 @@ static void assert_ended(struct process *pcap, int status)
 	int got = process_wait(pcap, SECONDS * slow_factor());
 
 	if (got != status)
-		fail_msg("ixy-pcap: status %d: %s%s", got, process_stdout(pcap), process_stderr(pcap));
+		fail_with_words_of(pcap, "another status");
 	process_assert_sane(pcap);
 	assert_null(strstr(process_stderr(pcap), "violation"));
 }

@@ -13,9 +13,10 @@
 #define LINKTYPE_ETHERNET 1
 #define NANOSECONDS       9 /* if_tsresol: as a negative power of ten */
 
+#define END_OF_OPTIONS 0u
+
 /* Options, pcapng 3.5 and at each block. */
 enum {
-	END_OF_OPTIONS = 0,
 	COMMENT = 1,
 	SHB_OS = 3,
 	SHB_PROGRAM = 4,
@@ -119,7 +120,7 @@ size_t pcapng_start(uint8_t *out, const struct pcapng_interface *interface)
 	put(&block, &length, sizeof(length));
 	text_option(&block, SHB_OS, "Linux");
 	text_option(&block, SHB_PROGRAM, interface->program);
-	option(&block, END_OF_OPTIONS, NULL, 0);
+	put32(&block, END_OF_OPTIONS);
 
 	block = block_begin(block_end(&block), INTERFACE);
 	put16(&block, LINKTYPE_ETHERNET);
@@ -135,7 +136,7 @@ size_t pcapng_start(uint8_t *out, const struct pcapng_interface *interface)
 		strncpy(filter + 1, interface->filter, sizeof(filter) - 2);
 		option(&block, IF_FILTER, filter, 1 + strlen(filter + 1));
 	}
-	option(&block, END_OF_OPTIONS, NULL, 0);
+	put32(&block, END_OF_OPTIONS);
 	return (size_t)(block_end(&block) - out);
 }
 
@@ -154,6 +155,6 @@ size_t pcapng_end(uint8_t *out, const struct pcapng_statistics *statistics)
 	number_option(&block, ISB_ACCEPTED, statistics->accepted);
 	number_option(&block, ISB_OS_DROPPED, statistics->os_drops);
 	number_option(&block, ISB_DELIVERED, statistics->delivered);
-	option(&block, END_OF_OPTIONS, NULL, 0);
+	put32(&block, END_OF_OPTIONS);
 	return (size_t)(block_end(&block) - out);
 }
