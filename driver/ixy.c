@@ -11,6 +11,7 @@
 
 static const struct ixy_pci_driver *const pci_drivers[] = {
 	&ixgbe_driver,
+	&virtio_net_driver,
 };
 
 #define BUSY_WAIT_MS 100
@@ -69,7 +70,8 @@ static int open_pci(const char *spec, const struct ixy_options *options, struct 
 		return err;
 	driver = find_driver(pci->vendor, pci->device);
 	if (!driver)
-		err = ixy_fail(ENODEV, "%s: no driver for PCI device %04x:%04x; an Intel 82599 is 8086:10fb",
+		err = ixy_fail(ENODEV, "%s: no driver for PCI device %04x:%04x; an Intel 82599 is 8086:10fb, a virtio NIC "
+			"1af4:1000 or 1af4:1041",
 			pci->name, pci->vendor, pci->device);
 	else
 		err = driver->open(pci, options, dev);

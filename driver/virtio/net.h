@@ -1,7 +1,8 @@
 /*
  * The virtio network device (virtio 1.2, 5.1) as an ixy device: what its files share.
  *
- *	net.c        life: features, queues, start, stop, reset, events
+ *	net.c        life: queues, start, stop, reset, events
+ *	net_features.c  what the device can do, and what of it is used
  *	net_rx.c     receiving: buffers that the device may join to longer frames
  *	net_tx.c     sending: what the device leaves to us (checksums, super-frames) is finished in software
  *	net_ctrl.c   the control queue: addresses, promiscuity, queue pairs
@@ -150,6 +151,25 @@ static inline void net_count(uint64_t *counter, uint64_t n)
 /* The queue's thread found its ring broken (virtqueue.h, or reason): tell the control thread. */
 void net_queue_broke(struct net_device *dev, bool *broken, const char *reason);
 void net_sleep_us(unsigned microseconds);
+
+/* --- net_features.c ----------------------------------------------------------------------------------- */
+
+/*
+ * After virtio_open(): choose features, MTU, queues and their sizes, MAC address and capabilities. -EINVAL for options
+ * that the device cannot do, -EPROTO for a device that makes no sense.
+ */
+int net_learn(struct net_device *dev, const struct ixy_options *options);
+
+static inline bool net_wants(const struct net_device *dev, unsigned feature)
+{
+	return dev->wanted & virtio_feature(feature);
+}
+
+/* A field of the device's configuration, host order; what cannot be read is 0, with a text. */
+uint32_t net_config_field(struct net_device *dev, size_t offset, uint32_t size);
+#define NET_CONFIG(dev, field)                                           \
+	net_config_field(dev, offsetof(struct virtio_net_config, field), \
+		sizeof(((struct virtio_net_config *)NULL)->field))
 
 /* --- net_rx.c ----------------------------------------------------------------------------------------- */
 
