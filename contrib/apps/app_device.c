@@ -13,17 +13,20 @@
 
 #include "driver/gso.h"
 
-#define SECOND     UINT64_C(1000000000)
-#define QUIET_NS   50000 /* polled in vain before sleeping */
-#define NAP_MIN_NS 20000 /* shortest and longest nap where no interrupt ends it */
-#define NAP_MAX_NS 1000000
-#define RECLAIM_NS 10000000  /* how long sent buffers may lie in a ring */
-#define SLEEP_NS   100000000 /* at most, for the caller to look around */
-#define MAX_PIECES 64        /* of a frame whose checksum is completed */
+#define SECOND      UINT64_C(1000000000)
+#define QUIET_NS    50000 /* polled in vain before sleeping */
+#define NAP_MIN_NS  20000 /* shortest and longest nap where no interrupt ends it */
+#define NAP_MAX_NS  1000000
+#define RECLAIM_NS  10000000  /* how long sent buffers may lie in a ring */
+#define SLEEP_NS    100000000 /* at most, for the caller to look around */
+#define MAX_DEVICES 8
+#define MAX_PIECES  64 /* of a frame whose checksum is completed */
 
 struct app_device_options app_device = {.wait = 10 * SECOND};
 
 static unsigned cpus[APP_MAX_CPUS], cpu_count;
+static struct ixy_device *open_devices[MAX_DEVICES];
+static bool registered; /* close_all() */
 
 /* --- devices -------------------------------------------------------------------------------------------------------- */
 
@@ -45,12 +48,47 @@ int app_check_device(int result)
 	exit(app_device_status(result));
 }
 
+/* Whatever of its memory the application has shared with others. */
+static void unshare(const struct ixy_device *dev)
+{
+	for (uint16_t queue = 0; queue < ixy_rx_queues(dev); queue++) {
+		struct mempool *pool = ixy_rx_pool(dev, queue);
+
+		for (unsigned i = 0; pool && i < MAX_DEVICES; i++)
+			if (open_devices[i] && open_devices[i] != dev)
+				ixy_mempool_unshare(pool, open_devices[i]);
+	}
+}
+
+static void close_all(void)
+{
+	for (unsigned i = 0; i < MAX_DEVICES; i++)
+		if (open_devices[i])
+			ixy_stop(open_devices[i]);
+	for (unsigned i = 0; i < MAX_DEVICES; i++)
+		if (open_devices[i])
+			unshare(open_devices[i]);
+	for (unsigned i = 0; i < MAX_DEVICES; i++)
+		ixy_close(open_devices[i]);
+}
+
+void app_close(struct ixy_device *dev)
+{
+	for (unsigned i = 0; i < MAX_DEVICES; i++)
+		if (open_devices[i] == dev)
+			open_devices[i] = NULL;
+	ixy_close(dev);
+}
+
 struct ixy_device *app_open(const char *spec, const struct ixy_options *more)
 {
 	struct ixy_options options = more ? *more : (struct ixy_options){0};
 	uint16_t queues = app_device.queues ? (uint16_t)app_device.queues : ixy_spec_queues(spec);
 	struct ixy_device *dev;
+	unsigned slot = 0;
 
+	while (open_devices[slot] && slot < MAX_DEVICES - 1)
+		slot++;
 	options.rx_queues = options.rx_queues ? options.rx_queues : queues;
 	options.tx_queues = options.tx_queues ? options.tx_queues : queues;
 	options.rx_ring = options.rx_ring ? options.rx_ring : (uint16_t)app_device.ring;
@@ -61,6 +99,12 @@ struct ixy_device *app_open(const char *spec, const struct ixy_options *more)
 	options.reserve_huge_pages |= app_device.reserve_huge_pages;
 	options.iova = options.iova ? options.iova : (enum ixy_iova)app_device.iova;
 	app_check_device(ixy_open(spec, &options, &dev));
+	if (!open_devices[slot]) {
+		if (!registered)
+			atexit(close_all);
+		registered = true;
+		open_devices[slot] = dev;
+	}
 	return dev;
 }
 

@@ -72,6 +72,12 @@ extern struct app_device_options app_device;
 struct ixy_device *app_open(const char *spec, const struct ixy_options *more);
 
 /*
+ * ixy_close(). A device that was opened here is closed here: what is still open when the program ends by exit(), as
+ * app_check() does, is stopped and closed then, so that no NIC goes on writing into memory that is no longer ours.
+ */
+void app_close(struct ixy_device *dev);
+
+/*
  * As app_check(), with the exit codes of ixy-tapd: 77 not permitted, 78 a wrong spec or option, 69 anything else
  * about the device.
  */

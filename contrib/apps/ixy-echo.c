@@ -139,6 +139,6 @@ int main(int argc, char **argv)
 	count(dev, &stats);
 	app_end();
 	app_print_drops(ixy_device_name(dev), stats.drops);
-	ixy_close(dev);
+	app_close(dev);
 	return status;
 }

@@ -306,7 +306,7 @@ static void tear_down(void)
 	for (unsigned i = 0; i < lane_count; i++)
 		close_lane(&lanes[i]);
 	for (unsigned i = 0; i < 2; i++) {
-		ixy_close(devs[i]);
+		app_close(devs[i]);
 		free(labels[i]);
 	}
 }

@@ -338,6 +338,6 @@ int main(int argc, char **argv)
 	if (filter)
 		pcap_freecode(&capture.program);
 	ixy_stop(capture.dev);
-	ixy_close(capture.dev);
+	app_close(capture.dev);
 	return status;
 }
