@@ -49,7 +49,7 @@ int app_check_device(int result)
 }
 
 /* Whatever of its memory the application has shared with others. */
-static void unshare(const struct ixy_device *dev)
+static void unshare_received(const struct ixy_device *dev)
 {
 	for (uint16_t queue = 0; queue < ixy_rx_queues(dev); queue++) {
 		struct mempool *pool = ixy_rx_pool(dev, queue);
@@ -67,7 +67,7 @@ static void close_all(void)
 			ixy_stop(open_devices[i]);
 	for (unsigned i = 0; i < MAX_DEVICES; i++)
 		if (open_devices[i])
-			unshare(open_devices[i]);
+			unshare_received(open_devices[i]);
 	for (unsigned i = 0; i < MAX_DEVICES; i++)
 		ixy_close(open_devices[i]);
 }
