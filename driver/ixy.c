@@ -70,7 +70,8 @@ static int open_pci(const char *spec, const struct ixy_options *options, struct 
 		return err;
 	driver = find_driver(pci->vendor, pci->device);
 	if (!driver)
-		err = ixy_fail(ENODEV, "%s: no driver for PCI device %04x:%04x; an Intel 82599 is 8086:10fb, a virtio NIC "
+		err = ixy_fail(ENODEV,
+			"%s: no driver for PCI device %04x:%04x; an Intel 82599 is 8086:10fb, a virtio NIC "
 			"1af4:1000 or 1af4:1041",
 			pci->name, pci->vendor, pci->device);
 	else

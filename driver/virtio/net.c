@@ -176,6 +176,17 @@ static int queue_start(struct net_device *dev, struct virtqueue *vq, uint16_t in
 		   : virtio_queue_set_up(dev->virtio, index, vq, dma_iova(dev->memory, ring), vector);
 }
 
+int net_negotiate(struct net_device *dev)
+{
+	int err;
+
+	dev->begun = true;
+	err = virtio_negotiate(dev->virtio, dev->wanted);
+	if (!err && (dev->virtio->features & dev->wanted) != dev->wanted)
+		err = ixy_fail(EPROTO, "%s: the device does not offer any more what it did", dev->ixy.name);
+	return err;
+}
+
 /* All rings, empty. */
 static int queues_start(struct net_device *dev)
 {
@@ -248,9 +259,9 @@ static int quiet(struct net_device *dev)
 		__atomic_store_n(&dev->rx[i].running, false, __ATOMIC_RELAXED);
 		__atomic_store_n(&dev->tx[i].running, false, __ATOMIC_RELAXED);
 	}
-	if (dev->live && !dev->gone)
+	if (dev->begun && !dev->gone)
 		err = virtio_reset(dev->virtio);
-	dev->live = false;
+	dev->begun = dev->live = false;
 	link_down(dev);
 	return err;
 }
@@ -265,12 +276,8 @@ static int stop(struct net_device *dev, bool for_good)
 	struct ixy_error error;
 	int err;
 
-	if (!dev->running)
-		return 0;
 	ixy_error_save(&error);
 	err = quiet(dev);
-	if (!dev->live && !dev->gone && !err)
-		err = virtio_reset(dev->virtio); /* a start that failed half way */
 	pci_bus_master(dev->ixy.pci, false);
 	if (dev->interrupts)
 		dev->ixy.pci->ops->irq_set(dev->ixy.pci, 0, NULL);
@@ -279,7 +286,6 @@ static int stop(struct net_device *dev, bool for_good)
 		net_tx_empty(dev, i, for_good ? IXY_DROP_SHUTDOWN : IXY_DROP_TX_RESET);
 	}
 	virtqueue_free(&dev->ctrl.vq);
-	dev->running = false;
 	ixy_error_restore(&error);
 	return err;
 }
@@ -305,7 +311,9 @@ static int net_reset(struct ixy_device *ixy)
 	net_count(&dev->resets, 1);
 	if (err)
 		return ixy_fail(-err, "%s: the device does not finish its reset", ixy->name);
-	err = start(dev);
+	err = net_negotiate(dev);
+	if (!err)
+		err = start(dev);
 	if (err)
 		stop(dev, true);
 	return err;

@@ -115,8 +115,8 @@ struct net_device {
 	bool split_header;    /* a legacy device that wants the header in a descriptor of its own */
 	bool tx_ecn;          /* it cuts super-frames with CWR, too */
 	uint8_t *zero_header; /* in memory: for frames without offloads whose buffer has no headroom */
-	bool live;            /* between virtio_start() and the next reset */
-	bool running;         /* there are rings, with buffers in them */
+	bool begun;           /* from the negotiation of features to the next reset */
+	bool live;            /* from virtio_start() on */
 	bool gone;
 	bool up; /* admin state: read by the queues' threads */
 	/* What a reset has to bring back. */
@@ -150,12 +150,14 @@ static inline void net_count(uint64_t *counter, uint64_t n)
 
 /* The queue's thread found its ring broken (virtqueue.h, or reason): tell the control thread. */
 void net_queue_broke(struct net_device *dev, bool *broken, const char *reason);
+/* Settle dev->wanted with a device that has been reset. */
+int net_negotiate(struct net_device *dev);
 void net_sleep_us(unsigned microseconds);
 
 /* --- net_features.c ----------------------------------------------------------------------------------- */
 
 /*
- * After virtio_open(): choose features, MTU, queues and their sizes, MAC address and capabilities. -EINVAL for options
+ * After virtio_open(): settle features, MTU, queues and their sizes, MAC address and capabilities. -EINVAL for options
  * that the device cannot do, -EPROTO for a device that makes no sense.
  */
 int net_learn(struct net_device *dev, const struct ixy_options *options);

@@ -215,19 +215,22 @@ static int settle_mtu(struct net_device *dev, uint16_t wanted)
 
 int net_learn(struct net_device *dev, const struct ixy_options *options)
 {
-	const uint16_t pairs = max_pairs(dev);
 	int rx, tx, ctrl = 0;
+	uint16_t pairs;
 	int err;
 
+	dev->wanted = choose_features(dev->virtio->offered, options);
+	err = settle_mtu(dev, options->mtu);
+	if (!err)
+		err = net_negotiate(dev);
+	if (err)
+		return err;
+	pairs = max_pairs(dev);
 	if (options->rx_queues > pairs)
 		return ixy_fail(EINVAL,
 			"%s: %u queues asked for, the device has %u (QEMU: queues=%u, vectors=%u)",
 			dev->ixy.name, options->rx_queues, pairs, options->rx_queues,
 			2 * options->rx_queues + 2);
-	dev->wanted = choose_features(dev->virtio->offered, options);
-	err = settle_mtu(dev, options->mtu);
-	if (err)
-		return err;
 	learn_features(dev);
 	tell_features(dev);
 	read_mac(dev);
