@@ -40,6 +40,8 @@ samples=$dir/samples
 here='' peer=''            # namespaces
 daemon='' nic='' daemon2='' # processes: what is measured, its software NIC, the one at the cable's other end
 helpers=()                 # traffic
+# shellcheck disable=SC2034 # report.sh's
+prefix='' note=''
 
 # shellcheck source=columns.sh
 . "$bench/columns.sh"

@@ -3,6 +3,9 @@
 # What is compared. Each makes an interface ixy0 in $here whose other side is eth0 in $peer, and leaves in $daemon
 # the process that does it, in $nic the software NIC.
 
+# A pair of columns whose ratio says something, where both were measured.
+pairs=("soft pmd-packet" "soft naive" "xdp pmd-xdp" "xdp naive" "xdp veth")
+
 start()
 {
 	case $1 in

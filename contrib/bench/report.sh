@@ -1,9 +1,34 @@
 # shellcheck shell=bash disable=SC2154 # the variables are bench.sh's
 #
-# The samples as JSON, as two tables (medians; ours over the peers'), and as plots.
+# The samples: recorded, as JSON, as two tables (medians; ours over the peers'), and as plots. For bench.sh and vm.sh,
+# which say what there is: $rows, $columns, $pairs, plots(), what the files' names begin with ($prefix), and where it was
+# measured if not on this machine ($note).
 
-# A pair of columns whose ratio says something, where both were measured.
-pairs=("soft pmd-packet" "soft naive" "xdp pmd-xdp" "xdp naive" "xdp veth")
+# row_wanted NAME...: is one of them to be measured?
+row_wanted()
+{
+	local row
+	for row; do
+		[[ ! $row =~ $wanted ]] || return 0
+	done
+	return 1
+}
+
+# record ROW VALUE: "null" stands for what could not be measured.
+record()
+{
+	local value=${2:-null}
+	[[ $value =~ ^[0-9]+(\.[0-9]+)?$ ]] || value=null
+	row_wanted "$1" && [[ " ${rows[*]}" == *" $1|"* ]] || return
+	echo "$1 $column $value" >>"$samples"
+	printf ' %s=%s' "$1" "${value/null/-}"
+}
+
+# compute EXPRESSION: awk's arithmetic; nothing where an operand is missing or a divisor zero.
+compute()
+{
+	awk "BEGIN { printf \"%.4f\", $1 }" 2>/dev/null
+}
 
 write_json()
 {
@@ -12,13 +37,13 @@ write_json()
 	printf '%s\n' "${rows[@]}" | grep -v '^#' |
 		jq -R 'split("|") | {name: .[0], what: .[1], unit: .[2], better: .[4]}' |
 		jq -s --rawfile samples "$samples" --arg date "$(date -u +%FT%TZ)" --arg processor "$processor" \
-			--arg cores "$(nproc)" --arg kernel "$(uname -r)" --arg runs "$runs" --arg load "$load" \
+			--arg cores "$(nproc)" --arg note "$note" --arg kernel "$(uname -r)" --arg runs "$runs" --arg load "$load" \
 			--arg commit "$(git rev-parse --short HEAD 2>/dev/null || echo unknown)" '
 	def median: sort | if length == 0 then null elif length % 2 == 1 then .[length / 2 | floor]
 		else (.[length / 2 - 1] + .[length / 2]) / 2 end;
 	($samples | split("\n") | map(select(. != "") | split(" ") |
 		{row: .[0], column: .[1], value: (.[2] | fromjson)})) as $all |
-	{date: $date, commit: $commit, processor: $processor, cores: ($cores | tonumber), kernel: $kernel,
+	{date: $date, commit: $commit, processor: $processor, cores: ($cores | tonumber), kernel: $kernel, note: $note,
 	 runs: ($runs | tonumber), load_before: ($load | tonumber),
 	 rows: map(.name as $row | . + {columns: ([$all[] | select(.row == $row)] | group_by(.column) |
 		map({key: .[0].column, value: {median: (map(.value | values) | median), samples: map(.value)}}) |
@@ -128,26 +153,24 @@ plot_lines()
 	} | sed 's/,$//' | gnuplot 2>"$dir/gnuplot" || sed 's/^/gnuplot: /' "$dir/gnuplot" >&2
 }
 
-plots()
+# width MIN WORD...: of the longest
+width()
 {
-	plot_bars "$1" tcp "TCP, one wire of MTU-size frames" Gbit/s tcp_in tcp_out tcp8_in tcp8_out tcp_both
-	plot_bars "$1" frames "UDP frames delivered" 1000/s udp64_in udp64_out udp512_in udp512_out udp1472_in udp1472_out
-	plot_bars "$1" latency "Round trip, idle" us rtt_p50 rtt_p99 rtt_p999
-	plot_bars "$1" latency-load "Round trip beside a TCP stream" us rtt_load_p50 rtt_load_p99 rtt_load_p999
-	plot_bars "$1" cpu "CPU seconds of the forwarding process" "s/GB, s/million frames" \
-		cpu_tcp_in cpu_tcp_out cpu_udp64_in cpu_udp64_out
-	plot_lines "$1" flows "64-byte frames in, over flows" 1000/s flows \
-		1=flows_1 100=flows_100 10000=flows_10000 100000=flows_100000
-	plot_lines "$1" queues "8 TCP streams in, over queues" Gbit/s queues 1=tcp8_in_q1 2=tcp8_in_q2 4=tcp8_in_q4
+	local width=$1 word
+	shift
+	for word; do
+		[ ${#word} -le "$width" ] || width=${#word}
+	done
+	echo "$width"
 }
 
 report()
 {
 	local result pair headings=()
-	result=$build/bench/bench-$(date -u +%Y%m%dT%H%M%SZ).json
+	result=$build/bench/${prefix}bench-$(date -u +%Y%m%dT%H%M%SZ).json
 	mkdir -p "$build/bench"
 	write_json "$result"
-	ln -sf "$(basename "$result")" "$build/bench/latest.json"
+	ln -sf "$(basename "$result")" "$build/bench/${prefix}latest.json"
 	cells "$result" >"$dir/cells"
 	ratios "$result" >"$dir/ratios"
 	for pair in "${pairs[@]}"; do
@@ -155,11 +178,12 @@ report()
 	done
 	echo
 	{
-		jq -r '"\(.processor), \(.cores) cores, Linux \(.kernel); medians of \(.runs) runs; commit \(.commit)\n"' "$result"
-		table "$dir/cells" 10 '' "${columns[@]}"
+		jq -r '"\(.processor), \(.cores) cores, Linux \(.kernel); medians of \(.runs) runs; commit \(.commit)",
+			(.note | select(. != "")), ""' "$result"
+		table "$dir/cells" "$(width 10 "${columns[@]}")" '' "${columns[@]}"
 		printf '\nTimes better than the peer (under 1: worse)\n'
-		table "$dir/ratios" 15 %.2f "${headings[@]}"
-	} | tee "$build/bench/latest.txt"
+		table "$dir/ratios" "$(width 15 "${headings[@]}")" %.2f "${headings[@]}"
+	} | tee "$build/bench/${prefix}latest.txt"
 	plots "$result"
-	printf '\nall samples: %s\nplots: %s\n' "$result" "$build/bench/*.svg"
+	printf '\nall samples: %s\nplots: %s\n' "$result" "$build/bench/$prefix*.svg"
 }

@@ -58,32 +58,6 @@ rows=(
 )
 traffic=$build/bench/traffic
 
-# row_wanted NAME...: is one of them to be measured?
-row_wanted()
-{
-	local row
-	for row; do
-		[[ ! $row =~ $wanted ]] || return 0
-	done
-	return 1
-}
-
-# record ROW VALUE: "null" stands for what could not be measured.
-record()
-{
-	local value=${2:-null}
-	[[ $value =~ ^[0-9]+(\.[0-9]+)?$ ]] || value=null
-	row_wanted "$1" && [[ " ${rows[*]}" == *" $1|"* ]] || return
-	echo "$1 $column $value" >>"$samples"
-	printf ' %s=%s' "$1" "${value/null/-}"
-}
-
-# compute EXPRESSION: awk's arithmetic; nothing where an operand is missing or a divisor zero.
-compute()
-{
-	awk "BEGIN { printf \"%.4f\", $1 }" 2>/dev/null
-}
-
 # --- what a process and an interface have done -----------------------------------------------------------------
 
 cpu_ns()
@@ -357,4 +331,19 @@ measure_queues()
 {
 	measure_tcp "tcp8_in_q$1" "$here" "$peer" 10.82.59.1 -P 8
 	measure_flows "udp64_in_q$1" 10000
+}
+
+# --- what is plotted, from FILE ----------------------------------------------------------------------------------
+
+plots()
+{
+	plot_bars "$1" tcp "TCP, one wire of MTU-size frames" Gbit/s tcp_in tcp_out tcp8_in tcp8_out tcp_both
+	plot_bars "$1" frames "UDP frames delivered" 1000/s udp64_in udp64_out udp512_in udp512_out udp1472_in udp1472_out
+	plot_bars "$1" latency "Round trip, idle" us rtt_p50 rtt_p99 rtt_p999
+	plot_bars "$1" latency-load "Round trip beside a TCP stream" us rtt_load_p50 rtt_load_p99 rtt_load_p999
+	plot_bars "$1" cpu "CPU seconds of the forwarding process" "s/GB, s/million frames" \
+		cpu_tcp_in cpu_tcp_out cpu_udp64_in cpu_udp64_out
+	plot_lines "$1" flows "64-byte frames in, over flows" 1000/s flows \
+		1=flows_1 100=flows_100 10000=flows_10000 100000=flows_100000
+	plot_lines "$1" queues "8 TCP streams in, over queues" Gbit/s queues 1=tcp8_in_q1 2=tcp8_in_q2 4=tcp8_in_q4
 }
