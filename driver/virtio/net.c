@@ -219,7 +219,6 @@ static int start(struct net_device *dev)
 {
 	int err;
 
-	dev->running = true;
 	err = pci_bus_master(dev->ixy.pci, true);
 	if (!err)
 		err = virtio_negotiate(dev->virtio, dev->wanted);
