@@ -128,12 +128,12 @@ static enum kind parse(const struct pkt_buf *frame, bool udp, struct segment *s)
 }
 
 /*
- * Checksums verified (or the L4 one still to be completed, as a super-frame's is), payload, no flag that stands for
- * an event, nothing behind the payload but padding.
+ * Not a super-frame already; checksums verified (or the L4 one still to be completed, as a super-frame's is), payload,
+ * no flag that stands for an event, nothing behind the payload but padding.
  */
 static bool mergeable(const struct pkt_buf *frame, const struct segment *s)
 {
-	if (!(frame->flags & (PKT_RX_L4_CSUM_GOOD | PKT_TX_L4_CSUM)) ||
+	if (frame->flags & PKT_TX_SUPER || !(frame->flags & (PKT_RX_L4_CSUM_GOOD | PKT_TX_L4_CSUM)) ||
 		!(s->ipv6 || frame->flags & PKT_RX_IP_CSUM_GOOD) || !s->payload ||
 		(frame->segments != 1 && frame->frame_size != (uint32_t)s->headers + s->payload))
 		return false;

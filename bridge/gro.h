@@ -14,8 +14,9 @@
  * long as the first, but the last, which may be shorter. PSH or a short one ends a super-frame. And only
  * frames whose checksums the NIC has found good, or whose L4 checksum has yet to be completed anyway
  * (PKT_TX_L4_CSUM), because the kernel is told that the sum has been seen to.
- * All else passes as it is. The order within a flow is kept, also that of fragments and the like, whose flow is not
- * looked for: nothing is merged across them. A burst holds nothing back, so no latency is added.
+ * All else passes as it is, also what the NIC hands over as a super-frame. The order within a flow is kept, also that
+ * of fragments and the like, whose flow is not looked for: nothing is merged across them. A burst holds nothing back,
+ * so no latency is added.
  */
 #ifndef BRIDGE_GRO_H
 #define BRIDGE_GRO_H

@@ -218,6 +218,8 @@ static int device_start(struct daemon *d)
 		.reserve_huge_pages = o->reserve_huge_pages,
 		.iova = o->iova,
 		.no_interrupts = o->poll,
+		.rx_super_frames = !o->no_offload,
+		.rx_super_frames_udp = !o->no_offload && tap_set_offload(d->tap, TAP_OFFLOAD_TCP_UDP) == 0,
 		.pool_buffers = o->queues * buffers * (size / PKT_BUF_DATA_SIZE), /* which counts those */
 	};
 	int rc = ixy_open(o->device, &options, &d->dev);

@@ -124,6 +124,14 @@ static void interface_gone(struct worker *w)
 	w->config.interface_gone(w->config.arg);
 }
 
+/* How long a frame is on the wire: a super-frame goes there in segments. */
+static inline uint32_t wire_size(const struct pkt_buf *frame)
+{
+	if (unlikely(frame->flags & PKT_TX_SUPER))
+		return (uint32_t)frame->header_size + frame->gso_size;
+	return frame->frame_size;
+}
+
 /*
  * The tap would take a frame of any length; what goes beyond the MTU is nothing that an interface may
  * deliver.
@@ -134,10 +142,11 @@ static uint32_t drop_too_long(struct worker *w, struct pkt_buf *frames[], uint32
 	uint32_t kept = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		if (likely(frames[i]->frame_size <= max)) {
+		if (likely(frames[i]->frame_size <= max || wire_size(frames[i]) <= max)) {
 			frames[kept++] = frames[i];
 		} else {
-			counter_add(&w->counters->drops[IXY_DROP_RX_TOO_LONG], 1);
+			counter_add(
+				&w->counters->drops[IXY_DROP_RX_TOO_LONG], pkt_buf_wire_frames(frames[i]));
 			pkt_buf_free(frames[i]);
 		}
 	}

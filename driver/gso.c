@@ -62,6 +62,15 @@ static void put32(uint8_t *p, uint32_t value)
 
 /* --- what is asked for ----------------------------------------------------------------------------------------- */
 
+/* TCP with CWR set, of which only the first segment may keep the flag (RFC 3168, 6.1.2). */
+static bool has_cwr(const struct pkt_buf *frame)
+{
+	const uint32_t flags = frame->csum_start + 13u;
+
+	return frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6) && flags < frame->size &&
+	       frame->data[flags] & TCP_CWR;
+}
+
 struct virtio_net_hdr gso_request(const struct pkt_buf *frame)
 {
 	struct virtio_net_hdr request = {0};
@@ -75,6 +84,8 @@ struct virtio_net_hdr gso_request(const struct pkt_buf *frame)
 		request.gso_type = frame->flags & PKT_TX_TSO4   ? VIRTIO_NET_HDR_GSO_TCPV4
 				   : frame->flags & PKT_TX_TSO6 ? VIRTIO_NET_HDR_GSO_TCPV6
 								: VIRTIO_NET_HDR_GSO_UDP_L4;
+		if (has_cwr(frame))
+			request.gso_type |= VIRTIO_NET_HDR_GSO_ECN;
 		request.hdr_len = frame->header_size;
 		request.gso_size = frame->gso_size;
 	}

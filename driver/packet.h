@@ -39,6 +39,7 @@ struct mempool;
 #define PKT_TX_TSO4    (1u << 9)  /* cut into gso_size payloads, TCP over IPv4 */
 #define PKT_TX_TSO6    (1u << 10) /* the same over IPv6 */
 #define PKT_TX_USO     (1u << 11) /* the same for UDP */
+#define PKT_TX_SUPER   (PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO) /* any of these: a super-frame */
 
 /*
  * The first 32 bytes are what receiving sets. size, flags and segments are one aligned word, so that the question
@@ -115,8 +116,7 @@ static inline void pkt_buf_set_flags(struct pkt_buf *buf, uint32_t flags, uint32
  */
 static inline uint32_t pkt_buf_wire_frames(const struct pkt_buf *frame)
 {
-	if (!(frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO)) || !frame->gso_size ||
-		frame->frame_size <= frame->header_size)
+	if (!(frame->flags & PKT_TX_SUPER) || !frame->gso_size || frame->frame_size <= frame->header_size)
 		return 1;
 	return (frame->frame_size - frame->header_size + frame->gso_size - 1u) / frame->gso_size;
 }

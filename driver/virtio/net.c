@@ -176,17 +176,6 @@ static int queue_start(struct net_device *dev, struct virtqueue *vq, uint16_t in
 		   : virtio_queue_set_up(dev->virtio, index, vq, dma_iova(dev->memory, ring), vector);
 }
 
-int net_negotiate(struct net_device *dev)
-{
-	int err;
-
-	dev->begun = true;
-	err = virtio_negotiate(dev->virtio, dev->wanted);
-	if (!err && (dev->virtio->features & dev->wanted) != dev->wanted)
-		err = ixy_fail(EPROTO, "%s: the device does not offer any more what it did", dev->ixy.name);
-	return err;
-}
-
 /* All rings, empty. */
 static int queues_start(struct net_device *dev)
 {
@@ -214,18 +203,22 @@ static int queues_start(struct net_device *dev)
 	return err;
 }
 
-/* 3.1.1 from feature negotiation on; on failure the caller stops the device again. */
-static int start(struct net_device *dev)
+int net_negotiate(struct net_device *dev)
 {
 	int err;
 
-	err = pci_bus_master(dev->ixy.pci, true);
-	if (!err)
-		err = virtio_negotiate(dev->virtio, dev->wanted);
+	dev->begun = true;
+	err = virtio_negotiate(dev->virtio, dev->wanted);
 	if (!err && (dev->virtio->features & dev->wanted) != dev->wanted)
 		err = ixy_fail(EPROTO, "%s: the device does not offer any more what it did", dev->ixy.name);
-	if (!err)
-		err = irq_start(dev);
+	return err;
+}
+
+/* 3.1.1, from behind the negotiation of features on; on failure the caller stops the device again. */
+static int start(struct net_device *dev)
+{
+	int err = irq_start(dev);
+
 	if (!err)
 		err = queues_start(dev);
 	if (!err)

@@ -25,8 +25,7 @@
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-#define SUPER_FLAGS   (PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO)
-#define OFFLOAD_FLAGS (SUPER_FLAGS | PKT_TX_L4_CSUM)
+#define OFFLOAD_FLAGS (PKT_TX_SUPER | PKT_TX_L4_CSUM)
 
 /* --- what the device is done with --------------------------------------------------------------------- */
 
@@ -348,7 +347,7 @@ static uint32_t send_frames(
 			if (unlikely(put(dev, q, frame, 1, &plain) < 0))
 				break;
 			verdict = QUEUED;
-		} else if (frame->flags & SUPER_FLAGS) {
+		} else if (frame->flags & PKT_TX_SUPER) {
 			verdict = send_super(dev, q, frame);
 		} else {
 			verdict = send_odd(dev, q, frame);
