@@ -33,6 +33,7 @@ driver_SRC  := $(wildcard driver/*.c driver/*/*.c)
 softnic_SRC := $(filter-out %/main.c,$(wildcard netns-tests/softnic/*.c))
 bridge_SRC  := $(filter-out %/main.c,$(wildcard bridge/*.c))
 unit_SRC    := $(wildcard netns-tests/unit/test_*.c)
+unit_rig_SRC := $(filter-out $(unit_SRC) %.bpf.c,$(wildcard netns-tests/unit/*.c))
 netns_SRC   := $(wildcard netns-tests/netns/test_*.c)
 rig_SRC     := $(filter-out $(netns_SRC),$(wildcard netns-tests/netns/*.c))
 vm_SRC      := $(wildcard netns-tests/vm/test_*.c)
@@ -43,12 +44,14 @@ obj          = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIBIXY   := $(BUILD)/libixy.a
 BRIDGE   := $(BUILD)/obj/bridge.a
 SOFTNIC  := $(BUILD)/obj/softnic.a
+UNIT_RIG := $(BUILD)/obj/unit.a
 RIG      := $(BUILD)/obj/netns.a
 VM_RIG   := $(BUILD)/obj/vm.a
 PROGRAMS := $(BUILD)/ixy-tapd $(BUILD)/ixy-softnic
 TOOLS    := contrib/ixy-bind
 BENCH    := $(BUILD)/bench/traffic $(BUILD)/bench/naive
-FWD_COST := $(BUILD)/bench/fwd_cost
+# Meters of the driver alone, on the software NIC in their own process.
+METERS   := $(BUILD)/bench/fwd_cost $(BUILD)/bench/figures
 # Two kinds of applications: examples of AF_XDP, which stay in the build directory, and those on ixy devices, which are
 # installed. One of these is contrib/apps/ixy-NAME.c, or a folder contrib/apps/NAME/, or both.
 app_SRC  := $(wildcard contrib/apps/app.c contrib/apps/app_*.c)
@@ -72,9 +75,10 @@ all: $(LIBIXY) $(PROGRAMS) $(IXY_APPS) $(APPS)
 $(LIBIXY): $(call obj,$(driver_SRC))
 $(BRIDGE): $(call obj,$(bridge_SRC))
 $(SOFTNIC): $(call obj,$(softnic_SRC))
+$(UNIT_RIG): $(call obj,$(unit_rig_SRC))
 $(RIG): $(call obj,$(rig_SRC))
 $(VM_RIG): $(call obj,$(vm_rig_SRC))
-$(LIBIXY) $(BRIDGE) $(SOFTNIC) $(RIG) $(VM_RIG):
+$(LIBIXY) $(BRIDGE) $(SOFTNIC) $(UNIT_RIG) $(RIG) $(VM_RIG):
 	@mkdir -p $(@D)
 	@echo "  AR      $@"
 	$(Q)rm -f $@ && ar rcs $@ $^
@@ -82,19 +86,19 @@ $(LIBIXY) $(BRIDGE) $(SOFTNIC) $(RIG) $(VM_RIG):
 $(BUILD)/ixy-tapd: $(call obj,bridge/main.c) $(BRIDGE) $(LIBIXY)
 $(BUILD)/ixy-softnic: $(call obj,netns-tests/softnic/main.c) $(SOFTNIC) $(LIBIXY)
 $(BENCH): $(BUILD)/bench/%: $(BUILD)/obj/contrib/bench/%.o $(LIBIXY)
-$(FWD_COST): $(BUILD)/obj/contrib/bench/fwd_cost.o $(SOFTNIC) $(LIBIXY)
+$(METERS): $(BUILD)/bench/%: $(BUILD)/obj/contrib/bench/%.o $(call obj,contrib/bench/forward_rig.c contrib/bench/steps.c) $(SOFTNIC) $(LIBIXY)
 $(APPS): $(BUILD)/apps/%: $(BUILD)/obj/contrib/apps/%.o $(call obj,$(app_SRC)) $(LIBIXY)
 .SECONDEXPANSION:
 $(IXY_APPS): $(BUILD)/ixy-%: $$(call obj,$$(wildcard contrib/apps/ixy-%.c contrib/apps/%/*.c) $(app_SRC)) $(LIBIXY)
-$(UNITS): $(BUILD)/unit/%: $(BUILD)/obj/netns-tests/unit/%.o $(SOFTNIC) $(BRIDGE) $(LIBIXY)
+$(UNITS): $(BUILD)/unit/%: $(BUILD)/obj/netns-tests/unit/%.o $(UNIT_RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(NETNS): $(BUILD)/netns/%: $(BUILD)/obj/netns-tests/netns/%.o $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(VM) $(VM_SHELL): $(BUILD)/vm/%: $(BUILD)/obj/netns-tests/vm/%.o $(VM_RIG) $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(VM_AGENT): $(call obj,netns-tests/vm/agent.c)
 $(VM_GUEST): $(BUILD)/vm/%: $(BUILD)/obj/netns-tests/vm/%.o $(LIBIXY)
 $(UNITS) $(NETNS) $(VM) $(VM_GUEST) $(VM_SHELL): LDLIBS += -lcmocka
 $(BUILD)/ixy-softnic $(filter %/ixy-pcap %/ixy-pktgen,$(IXY_APPS)) $(UNITS) $(NETNS) $(VM) $(VM_SHELL) \
-	$(FWD_COST): LDLIBS += -lpcap
-$(PROGRAMS) $(IXY_APPS) $(APPS) $(UNITS) $(NETNS) $(VM) $(VM_AGENT) $(VM_GUEST) $(VM_SHELL) $(BENCH) $(FWD_COST):
+	$(METERS): LDLIBS += -lpcap
+$(PROGRAMS) $(IXY_APPS) $(APPS) $(UNITS) $(NETNS) $(VM) $(VM_AGENT) $(VM_GUEST) $(VM_SHELL) $(BENCH) $(METERS):
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -217,7 +221,7 @@ bench-run: all $(BENCH)
 bench-cost:
 	@contrib/install-deps.sh bench
 	@$(MAKE) -s bench-cost-run
-bench-cost-run: $(FWD_COST)
+bench-cost-run: $(METERS)
 	@IXY_BUILD=$(BUILD) contrib/bench/fwd_cost.sh
 	$(GIVE_BACK)
 
