@@ -601,7 +601,7 @@ uint16_t virtio_rig_stored(const struct virtio_rig *rig, uint16_t queue)
 }
 
 void virtio_rig_capability(
-	struct virtio_rig *rig, uint32_t capability, size_t offset, uint32_t value, size_t size)
+	struct virtio_rig *rig, uint32_t capability, size_t offset, size_t size, uint32_t value)
 {
 	memcpy(rig->space + capability + offset, &value, size);
 }

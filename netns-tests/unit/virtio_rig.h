@@ -145,7 +145,7 @@ uint16_t virtio_rig_stored(const struct virtio_rig *rig, uint16_t queue);
 
 /* Write over a virtio capability in config space: offset as in struct virtio_pci_cap, size bytes. */
 void virtio_rig_capability(
-	struct virtio_rig *rig, uint32_t capability, size_t offset, uint32_t value, size_t size);
+	struct virtio_rig *rig, uint32_t capability, size_t offset, size_t size, uint32_t value);
 
 /* Change `size` bytes of the configuration of its kind, count that, and signal its vector. */
 void virtio_rig_set_config(struct virtio_rig *rig, size_t offset, const void *data, size_t size);
