@@ -32,6 +32,7 @@ struct kernel_port_ops {
 	uint32_t (*reclaim)(struct kernel_port *port);
 	bool (*arm)(struct kernel_port *port);
 	void (*set_up)(struct kernel_port *port, bool up);
+	void (*shut)(struct kernel_port *port);
 	uint32_t (*drain)(struct kernel_port *port, struct queue_counters *counters);
 	void (*unbind)(struct kernel_port *port); /* never NULL, as send, recv and fd */
 };
@@ -109,6 +110,18 @@ static inline void kernel_port_set_up(struct kernel_port *port, bool up)
 {
 	if (port->ops->set_up)
 		port->ops->set_up(port, up);
+}
+
+/*
+ * The end, in two steps. Shut: the kernel hands over no more frames. True: those that it has handed over already can
+ * still be taken, until kernel_port_recv() finds none; false: leave them to the kernel.
+ */
+static inline bool kernel_port_shut(struct kernel_port *port)
+{
+	if (!port->ops->shut)
+		return false;
+	port->ops->shut(port);
+	return true;
 }
 
 /*

@@ -1,12 +1,14 @@
 /* Messages to stderr. See log.h. */
 #include "bridge/log.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -66,6 +68,16 @@ bool log_write(int fd, const char *text, size_t size)
 		size -= (size_t)n;
 	}
 	return true;
+}
+
+int exit_code_of(int rc)
+{
+	switch (rc) {
+	case -EACCES:
+	case -EPERM: return EX_NOPERM;
+	case -EINVAL: return EX_CONFIG;
+	default: return EX_UNAVAILABLE;
+	}
 }
 
 void log_print(enum ixy_log_level level, const char *format, ...)

@@ -25,6 +25,9 @@ void log_print(enum ixy_log_level level, const char *format, ...) __attribute__(
 #define log_info(...)    log_print(IXY_LOG_INFO, __VA_ARGS__)
 #define log_debug(...)   log_print(IXY_LOG_DEBUG, __VA_ARGS__)
 
+/* The exit code of the daemon (sysexits.h) that goes with a negative errno of the library. */
+int exit_code_of(int rc);
+
 /*
  * Write all of text to a descriptor that may be a pipe which nobody reads: gives up when that takes no more for
  * a second. Returns whether all went out.

@@ -7,9 +7,9 @@
  * Bring-up, each step undone in reverse order at the end and on failure:
  *
  *	signals      from here on a SIGTERM ends the daemon in order
- *	tap          the interface exists and holds its name, without carrier
+ *	tap          the interface exists and holds its name, without carrier; by which way frames go is decided
  *	device       the NIC is reset and ready
- *	pools        DMA memory for what is read from the kernel
+ *	ports        DMA memory for frames from the kernel, and what brings them there
  *	mirror       interface and NIC agree, and follow each other
  *	workers      frames flow
  *	persistence  last, so that a failure before leaves no interface behind
@@ -30,6 +30,7 @@
 #include "bridge/netns.h"
 #include "bridge/notify.h"
 #include "bridge/options.h"
+#include "bridge/ports.h"
 #include "bridge/stats.h"
 #include "bridge/tap.h"
 #include "bridge/worker.h"
@@ -39,10 +40,10 @@
 #define DEVICE_INTERVAL_S        0.5
 #define DEVICE_INTERVAL_NO_IRQ_S 0.25
 
+#define VHOST_BUSY_USECS 50 /* with --poll: how long vhost-net's thread looks on before it sleeps */
+
 #define SUPER_FRAME    65535        /* the longest IP packet that the kernel leaves to the NIC to segment */
 #define FRAME_OVERHEAD (14 + 2 * 4) /* Ethernet header, two VLAN tags */
-#define DEFAULT_RING   512          /* of struct ixy_options */
-#define MAX_IN_FLIGHT  1024         /* frames in a ring that buffers are kept for */
 
 struct daemon {
 	struct options options;
@@ -56,7 +57,8 @@ struct daemon {
 	bool offload_udp; /* and UDP */
 	bool no_gro;      /* switched off at the interface */
 	bool ready;       /* was, once */
-	bool device_lost; /* gone or beyond a reset; the workers are parked */
+	bool vhost;       /* it moves the frames, or is meant to */
+	bool device_lost; /* gone or beyond a reset, or vhost-net is; the workers are parked */
 	bool ending;
 	struct ixy_link last_link; /* with ending: before we took it down ourselves */
 	uint64_t start_ns;
@@ -64,9 +66,7 @@ struct daemon {
 	int netns; /* -1: the interface is in our own */
 	struct tap *tap;
 	struct ixy_device *dev;
-	uint16_t queues; /* with a pool and a port */
-	struct mempool *pools[IXY_MAX_QUEUES];
-	struct kernel_port *ports[IXY_MAX_QUEUES];
+	struct ports *ports;
 	struct mirror *mirror;
 	size_t worker_count;
 	struct worker *workers[IXY_MAX_QUEUES];
@@ -166,48 +166,11 @@ static void signals_stop(struct daemon *d)
 
 /* --- the device --------------------------------------------------------------------------------------- */
 
-static int exit_code_of(int rc)
-{
-	switch (rc) {
-	case -EACCES:
-	case -EPERM: return EX_NOPERM;
-	case -EINVAL: return EX_CONFIG;
-	default: return EX_UNAVAILABLE;
-	}
-}
-
-/*
- * Buffers for what is read from the kernel. Super-frames lie in larger ones: five to a super-frame keep
- * readv() within the iovec that the kernel has on its stack (UIO_FASTIOV, 8 entries), and take five
- * descriptors of the ring instead of 33. A descriptor of the 82599 takes 15.5 KiB at most.
- */
-static uint32_t buffer_size(bool offload)
-{
-	return offload ? 14 * 1024 : PKT_BUF_DATA_SIZE;
-}
-
-static uint32_t max_frame(const struct daemon *d)
-{
-	return (d->offload ? SUPER_FRAME : (uint32_t)ixy_max_mtu(d->dev)) + FRAME_OVERHEAD;
-}
-
-/* Enough that the pool does not run dry: the ring full, a burst pending, and the next frame's chain. */
-static uint32_t pool_buffers(const struct options *o, uint32_t longest, uint32_t size)
-{
-	uint32_t ring = o->ring ? o->ring : DEFAULT_RING;
-	uint32_t chain = tap_port_buffers(longest, size);
-
-	/* A longer ring is not filled: so many large buffers are a millisecond and more of line rate. */
-	if (ring > MAX_IN_FLIGHT)
-		ring = MAX_IN_FLIGHT;
-	return ring + WORKER_BATCH * chain + chain;
-}
-
 static int device_start(struct daemon *d)
 {
 	const struct options *o = &d->options;
-	uint32_t size = buffer_size(!o->no_offload);
-	uint32_t buffers = pool_buffers(o, SUPER_FRAME + FRAME_OVERHEAD, size);
+	uint32_t size = ports_buffer_size(!o->no_offload);
+	uint32_t buffers = ports_buffers(d->vhost, o->ring, SUPER_FRAME + FRAME_OVERHEAD, size);
 	struct ixy_options options = {
 		.rx_queues = o->queues,
 		.tx_queues = o->queues,
@@ -256,35 +219,29 @@ static int offload_start(struct daemon *d)
 	return 0;
 }
 
-static int pools_start(struct daemon *d)
+static void port_broken(void *arg, uint16_t queue);
+
+/* The ports, with pools for frames as long as the kernel may leave to us. */
+static int start_ports(struct daemon *d)
 {
-	uint32_t size = buffer_size(d->offload);
-	uint32_t buffers = pool_buffers(&d->options, max_frame(d), size);
+	const struct options *o = &d->options;
+	const struct ports_config config = {
+		.loop = d->loop,
+		.dev = d->dev,
+		.tap = d->tap,
+		.ifname = o->ifname,
+		.wanted = o->kernel,
+		.vhost = d->vhost,
+		.queues = o->queues,
+		.ring = o->ring,
+		.offload = d->offload,
+		.max_frame = (d->offload ? SUPER_FRAME : (uint32_t)ixy_max_mtu(d->dev)) + FRAME_OVERHEAD,
+		.busy_poll_usecs = o->poll ? VHOST_BUSY_USECS : 0,
+		.broken = port_broken,
+		.arg = d,
+	};
 
-	for (d->queues = 0; d->queues < d->options.queues; d->queues++) {
-		struct mempool *pool = ixy_mempool_create(d->dev, buffers, size);
-
-		if (!pool) {
-			int rc = -errno;
-
-			log_error("%s: %s", d->options.device, ixy_last_error());
-			return exit_code_of(rc);
-		}
-		d->pools[d->queues] = pool;
-		d->ports[d->queues] = tap_port_bind(d->tap, d->queues, pool, max_frame(d));
-	}
-	return 0;
-}
-
-static void pools_stop(struct daemon *d)
-{
-	while (d->queues > 0) {
-		d->queues--;
-		kernel_port_unbind(d->ports[d->queues]);
-		if (ixy_mempool_free(d->pools[d->queues]) < 0)
-			log_warning("%s: queue %u: packet buffers are missing at the end", d->options.ifname,
-				d->queues);
-	}
+	return ports_start(&config, &d->ports);
 }
 
 /*
@@ -302,6 +259,24 @@ static void reset_device(struct daemon *d)
 		log_error("%s: the NIC cannot be reset: %s", d->options.device, ixy_last_error());
 		d->device_lost = true; /* and the workers stay parked */
 		end(d, EX_UNAVAILABLE);
+		return;
+	}
+	workers_resume(d->workers, d->worker_count);
+}
+
+/* The same for the kernel's side of a queue: vhost-net's rings are of no use any more. */
+static void port_broken(void *arg, uint16_t queue)
+{
+	struct daemon *d = arg;
+	int rc;
+
+	if (d->device_lost)
+		return;
+	workers_pause(d->workers, d->worker_count);
+	rc = ports_restart(d->ports, queue, &d->queue[queue].counters);
+	if (rc) {
+		d->device_lost = true; /* and the workers stay parked */
+		end(d, rc);
 		return;
 	}
 	workers_resume(d->workers, d->worker_count);
@@ -395,6 +370,13 @@ static void gro_switched(void *arg, bool on)
 	workers_set_gro(d->workers, d->worker_count, on);
 }
 
+static void up_switched(void *arg, bool up)
+{
+	struct daemon *d = arg;
+
+	ports_set_up(d->ports, up);
+}
+
 static int interface_start(struct daemon *d)
 {
 	const struct mirror_config config = {
@@ -406,6 +388,7 @@ static int interface_start(struct daemon *d)
 		.mtu = d->options.mtu,
 		.multicast = d->options.multicast,
 		.gro_switched = gro_switched,
+		.up_switched = up_switched,
 		.interface_gone = interface_gone,
 		.arg = d,
 	};
@@ -427,7 +410,7 @@ static int start_workers(struct daemon *d)
 		struct worker_config config = {
 			.dev = d->dev,
 			.queue = (uint16_t)i,
-			.port = d->ports[i],
+			.port = ports_get(d->ports, (uint16_t)i),
 			.counters = &d->queue[i].counters,
 			.name = d->worker_names[i],
 			.cpu = o->cpu_count ? (int)o->cpus[i % o->cpu_count] : -1,
@@ -500,8 +483,9 @@ static void ready(struct daemon *d)
 	const struct ixy_mac mac = ixy_mac_get(d->dev);
 
 	log_info("%s: ready on %s (%s, %u queue%s, MAC %02x:%02x:%02x:%02x:%02x:%02x)", d->options.ifname,
-		ixy_device_name(d->dev), ixy_driver_name(d->dev), d->queues, d->queues == 1 ? "" : "s",
-		mac.addr[0], mac.addr[1], mac.addr[2], mac.addr[3], mac.addr[4], mac.addr[5]);
+		ixy_device_name(d->dev), ixy_driver_name(d->dev), d->options.queues,
+		d->options.queues == 1 ? "" : "s", mac.addr[0], mac.addr[1], mac.addr[2], mac.addr[3],
+		mac.addr[4], mac.addr[5]);
 	d->ready = true;
 	notify("READY=1");
 }
@@ -519,7 +503,9 @@ static int run(struct daemon *d)
 			goto stop_signals;
 		}
 	}
-	rc = tap_open(d->options.ifname, d->netns, d->options.queues, &d->tap);
+	rc = ports_choose(d->options.kernel, d->options.ifname, &d->vhost);
+	if (!rc)
+		rc = tap_open(d->options.ifname, d->netns, d->options.queues, d->vhost, &d->tap);
 	if (rc)
 		goto close_netns;
 	rc = device_start(d);
@@ -527,12 +513,12 @@ static int run(struct daemon *d)
 		goto close_tap;
 	rc = offload_start(d);
 	if (!rc)
-		rc = pools_start(d);
+		rc = start_ports(d);
 	if (rc)
-		goto stop_pools;
+		goto stop_ports;
 	rc = interface_start(d);
 	if (rc)
-		goto stop_pools;
+		goto stop_ports;
 	housekeeping_start(d);
 	poll_device(d);    /* the link, as it is now that the interface is up or not */
 	rc = d->exit_code; /* interface or NIC may have gone while we came up */
@@ -556,9 +542,9 @@ stop_workers:
 		print_report(d);
 	}
 	mirror_stop(d->mirror);
-stop_pools:
+stop_ports:
 	ixy_stop(d->dev);
-	pools_stop(d);
+	ports_stop(d->ports);
 	ixy_close(d->dev);
 close_tap:
 	tap_close(d->tap);

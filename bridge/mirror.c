@@ -58,6 +58,8 @@ static void follow_up(struct mirror *m)
 	if (m->state.up == m->up)
 		return;
 	m->up = m->state.up;
+	if (m->config.up_switched)
+		m->config.up_switched(m->config.arg, m->up);
 	rc = ixy_set_up(m->config.dev, m->up);
 	if (rc < 0)
 		log_warning("%s: cannot switch the NIC's port %s: %s", m->state.name, m->up ? "on" : "off",

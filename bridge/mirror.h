@@ -35,6 +35,8 @@ struct mirror_config {
 	enum multicast_policy multicast;
 	/* Called when the interface's GRO has been switched, and if it is off at the start. NULL: nobody asks. */
 	void (*gro_switched)(void *arg, bool on);
+	/* Called when the interface has been switched up or down, and if it is down at the start. NULL: nobody asks. */
+	void (*up_switched)(void *arg, bool up);
 	/* Called when the interface has been deleted, or cannot be followed any more. */
 	void (*interface_gone)(void *arg);
 	void *arg;

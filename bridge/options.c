@@ -23,6 +23,7 @@ enum option_id {
 	OPT_PERSIST,
 	OPT_OWNER,
 	OPT_GROUP,
+	OPT_KERNEL,
 	OPT_POLL,
 	OPT_IDLE_USECS,
 	OPT_RX_USECS,
@@ -50,6 +51,8 @@ static const struct {
 	{OPT_PERSIST, "persist", NULL, "keep the interface when the daemon ends, for its next start"},
 	{OPT_OWNER, "owner", "USER", "with --persist: who may attach to the interface"},
 	{OPT_GROUP, "group", "GROUP", "with --persist: which group may attach to it"},
+	{OPT_KERNEL, "kernel", "tap|vhost|auto",
+		"frames reach the kernel by system calls (default), by vhost-net, or by that if it is there"},
 	{OPT_POLL, "poll", NULL, "never sleep: a core a queue for the lowest latency"},
 	{OPT_IDLE_USECS, "idle-usecs", "N", "poll at most so long in vain before sleeping (default 50)"},
 	{OPT_RX_USECS, "rx-usecs", "N",
@@ -231,6 +234,19 @@ static int parse_multicast(const struct complaint *c, const char *text, struct o
 	return 0;
 }
 
+static int parse_kernel(const struct complaint *c, const char *text, struct options *o)
+{
+	if (strcmp(text, "tap") == 0)
+		o->kernel = KERNEL_TAP;
+	else if (strcmp(text, "vhost") == 0)
+		o->kernel = KERNEL_VHOST;
+	else if (strcmp(text, "auto") == 0)
+		o->kernel = KERNEL_AUTO;
+	else
+		return complain(c, EXIT_USAGE, "--kernel %s: tap, vhost or auto is wanted", text);
+	return 0;
+}
+
 static int parse_iova(const struct complaint *c, const char *text, struct options *o)
 {
 	if (strcmp(text, "pa") == 0)
@@ -295,6 +311,7 @@ static int parse_option(const struct complaint *c, int id, const char *text, str
 	case OPT_CPU: rc = parse_cpus(c, text, o); break;
 	case OPT_MULTICAST: rc = parse_multicast(c, text, o); break;
 	case OPT_IOVA: rc = parse_iova(c, text, o); break;
+	case OPT_KERNEL: rc = parse_kernel(c, text, o); break;
 	case OPT_RING: rc = parse_ring(c, text, o); break;
 	case OPT_PERSIST: o->persist = true; break;
 	case OPT_POLL: o->poll = true; break;

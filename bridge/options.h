@@ -22,23 +22,30 @@ enum multicast_policy {
 	MULTICAST_LIST, /* the NIC follows the interface's list of groups */
 };
 
+enum kernel_kind {
+	KERNEL_TAP,   /* a system call a frame */
+	KERNEL_VHOST, /* vhost-net's rings */
+	KERNEL_AUTO,  /* these where this process may use them */
+};
+
 struct options {
 	const char *device; /* device spec, see ixy.h */
 	const char *ifname;
-	const char *netns;   /* name or path of the namespace that the interface lives in; NULL: this one */
-	uint16_t queues;     /* queue pairs, each with a thread */
-	uint16_t ring;       /* descriptors a ring; 0: the driver's default */
-	uint16_t mtu;        /* 0: not given */
-	bool has_mac;        /* mac is given */
-	struct ixy_mac mac;  /* address of interface and NIC */
-	bool persist;        /* the interface stays when the daemon ends */
-	bool has_owner;      /* owner is given */
-	bool has_group;      /* group is given */
-	uid_t owner;         /* may attach to the persistent interface */
-	gid_t group;         /* the same for a group */
-	bool poll;           /* never sleep */
-	uint32_t idle_usecs; /* longest time to poll in vain before sleeping */
-	uint32_t rx_usecs;   /* how long received frames that nobody answers may gather */
+	const char *netns;  /* name or path of the namespace that the interface lives in; NULL: this one */
+	uint16_t queues;    /* queue pairs, each with a thread */
+	uint16_t ring;      /* descriptors a ring; 0: the driver's default */
+	uint16_t mtu;       /* 0: not given */
+	bool has_mac;       /* mac is given */
+	struct ixy_mac mac; /* address of interface and NIC */
+	bool persist;       /* the interface stays when the daemon ends */
+	bool has_owner;     /* owner is given */
+	bool has_group;     /* group is given */
+	uid_t owner;        /* may attach to the persistent interface */
+	gid_t group;        /* the same for a group */
+	enum kernel_kind kernel;         /* how frames pass between the daemon and the kernel */
+	bool poll;                       /* never sleep */
+	uint32_t idle_usecs;             /* longest time to poll in vain before sleeping */
+	uint32_t rx_usecs;               /* how long received frames that nobody answers may gather */
 	unsigned cpus[OPTIONS_MAX_CPUS]; /* worker i runs on cpus[i % cpu_count] */
 	size_t cpu_count;                /* 0: the scheduler chooses */
 	enum multicast_policy multicast;

@@ -44,6 +44,7 @@ static void queue_take(struct queue_report *q, const struct ixy_queue_stats *nic
 	q->poll_s = (double)(life - slept) / 1e9;
 	q->sleeps = counter_read(&bridge->sleeps);
 	q->wakeups = counter_read(&bridge->wakeups);
+	q->port_restarts = counter_read(&bridge->port_restarts);
 }
 
 void report_take(struct report *r, const struct ixy_device *dev,
@@ -108,6 +109,8 @@ void report_print_text(const struct report *r, FILE *out)
 			"queue %u: polled %.1f s, slept %.1f s in %" PRIu64 " sleeps, woken %" PRIu64
 			" times by frames\n",
 			i, q->poll_s, q->sleep_s, q->sleeps, q->wakeups);
+		if (q->port_restarts)
+			fprintf(out, "  vhost-net's rings set up anew %" PRIu64 " times\n", q->port_restarts);
 		print_direction(out, "  ", "rx", &q->rx);
 		print_direction(out, "  ", "tx", &q->tx);
 		for (int d = 0; d < IXY_DROP_COUNT; d++)
@@ -188,8 +191,9 @@ void report_print_json(const struct report *r, FILE *out)
 		putc(',', out);
 		json_drops(out, q->drops, false);
 		fprintf(out,
-			",\"poll_s\":%.6f,\"sleep_s\":%.6f,\"sleeps\":%" PRIu64 ",\"wakeups\":%" PRIu64 "}",
-			q->poll_s, q->sleep_s, q->sleeps, q->wakeups);
+			",\"poll_s\":%.6f,\"sleep_s\":%.6f,\"sleeps\":%" PRIu64 ",\"wakeups\":%" PRIu64
+			",\"port_restarts\":%" PRIu64 "}",
+			q->poll_s, q->sleep_s, q->sleeps, q->wakeups, q->port_restarts);
 	}
 	fputs("]}\n", out);
 	fflush(out);

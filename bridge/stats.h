@@ -33,7 +33,8 @@ struct queue_counters {
 	uint64_t sleep_ns;              /* slept so far, without a sleep that lasts */
 	uint64_t asleep_since_ns;       /* when the sleep began that lasts; 0: awake */
 	uint64_t sleeps;
-	uint64_t wakeups; /* sleeps that a frame ended, by interrupt or through the kernel's queue */
+	uint64_t port_restarts; /* see ports_restart(); the main thread's, while the worker is parked */
+	uint64_t wakeups;       /* sleeps that a frame ended, by interrupt or through the kernel's queue */
 };
 
 /* The owner's side: a plain addition that readers in other threads see whole. */
@@ -62,7 +63,7 @@ struct report {
 		struct direction_counters rx, tx;
 		uint64_t drops[IXY_DROP_COUNT];
 		double poll_s, sleep_s;
-		uint64_t sleeps, wakeups;
+		uint64_t sleeps, wakeups, port_restarts;
 	} queues[IXY_MAX_QUEUES];
 };
 

@@ -12,7 +12,7 @@
  *
  * Two things in the kernel's fast path (tun_build_skb) depend on how the descriptor is set up: it must be
  * O_NONBLOCK, and its send buffer must stay unlimited (INT_MAX). IFF_NAPI would make each write schedule NAPI
- * for a single frame, which costs more than it saves.
+ * for a single frame, which costs more than it saves; it is for vhost-net (vhost.c), which brings bursts.
  */
 #include "bridge/tap.h"
 
@@ -174,13 +174,15 @@ static int may_attach(const char *name, uint16_t queues, short *flags)
 	return 0;
 }
 
-static int attach_queues(struct tap *tap, const char *name)
+static int attach_queues(struct tap *tap, const char *name, bool napi)
 {
 	short flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_NO_CARRIER;
 	int rc;
 
 	if (tap->queues > 1)
 		flags |= IFF_MULTI_QUEUE;
+	if (napi)
+		flags |= IFF_NAPI;
 	/* With IFF_TUN_EXCL a taken name is an error, and not a silent second queue on somebody's tap. */
 	rc = attach_queue(&tap->ports[0], name, (short)(flags | (short)IFF_TUN_EXCL));
 	if (rc == -EBUSY) {
@@ -206,7 +208,7 @@ static int attach_queues(struct tap *tap, const char *name)
 	return EX_CONFIG;
 }
 
-int tap_open(const char *name, int netns, uint16_t queues, struct tap **result)
+int tap_open(const char *name, int netns, uint16_t queues, bool napi, struct tap **result)
 {
 	const char *fault = name_fault(name);
 	struct tap *tap;
@@ -242,7 +244,7 @@ int tap_open(const char *name, int netns, uint16_t queues, struct tap **result)
 			goto fail_netns;
 		}
 	}
-	rc = attach_queues(tap, name);
+	rc = attach_queues(tap, name, napi);
 	if (rc)
 		goto fail_netns;
 	/* A kernel before 6.1 does not know IFF_NO_CARRIER. */
@@ -270,6 +272,11 @@ void tap_close(struct tap *tap)
 bool tap_attached(const struct tap *tap)
 {
 	return tap->attached;
+}
+
+int tap_queue_fd(const struct tap *tap, uint16_t queue)
+{
+	return tap->ports[queue].fd;
 }
 
 int tap_persist(struct tap *tap, uid_t owner, gid_t group)

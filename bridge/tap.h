@@ -13,9 +13,11 @@ struct tap;
 /*
  * Make interface `name` in namespace netns (a descriptor, -1: the current one) with so many queues, or attach
  * to it where it exists as a persistent tap that nobody uses. To make one takes CAP_NET_ADMIN; to attach to one
- * takes that or being its owner. It has no carrier yet. Returns 0, or the exit code that fits, having logged why.
+ * takes that or being its owner. It has no carrier yet. napi (IFF_NAPI): the kernel's own GRO sees what is received,
+ * which pays for vhost-net's bursts, and costs with a write() a frame. Returns 0, or the exit code that fits, having
+ * logged why.
  */
-int tap_open(const char *name, int netns, uint16_t queues, struct tap **tap);
+int tap_open(const char *name, int netns, uint16_t queues, bool napi, struct tap **tap);
 
 /* Close all queues. The interface goes with the last queue, unless persistent. */
 void tap_close(struct tap *tap);
@@ -53,6 +55,9 @@ int tap_find(struct tap *tap, char name[16]);
  * the queue is the pool's too. kernel_port_unbind() it before the pool is freed and the tap closed.
  */
 struct kernel_port *tap_port_bind(struct tap *tap, uint16_t queue, struct mempool *pool, uint32_t max_frame);
+
+/* The queue's descriptor, for vhost-net; it stays the tap's. */
+int tap_queue_fd(const struct tap *tap, uint16_t queue);
 
 /* Buffers of data_size bytes that one frame of max_frame bytes takes, and that a port holds ready. */
 uint32_t tap_port_buffers(uint32_t max_frame, uint32_t data_size);

@@ -460,18 +460,21 @@ static void park(struct worker *w, enum request seen)
 	w->tap_hot = true;
 }
 
-/* See off what was read from the kernel. The NIC needs time to send it, so no hurry between two looks. */
+/* See off what the kernel has handed over. The NIC needs time to send it, so no hurry between two looks. */
 static void drain_tx(struct worker *w)
 {
 	const uint64_t end = clock_ns() + DRAIN_NS;
+	bool more = kernel_port_shut(w->config.port);
 
 	for (;;) {
 		if (w->pending_count)
 			flush_pending(w);
+		else if (more)
+			more = forward_tx(w) > 0;
 		else
 			ixy_tx_batch(w->config.dev, w->config.queue, NULL, 0);
 		forward_rx(w);
-		if (!w->pending_count && !ixy_tx_pending(w->config.dev, w->config.queue))
+		if (!w->pending_count && !more && !ixy_tx_pending(w->config.dev, w->config.queue))
 			return;
 		if (!ixy_link_get(w->config.dev).up || clock_ns() >= end)
 			break;

@@ -27,6 +27,8 @@
 	X(KERNEL_FULL, "kernel-full", "the kernel's queue was full: the host's stack was too slow") \
 	X(KERNEL_RUNT, "kernel-runt", "a frame under 14 bytes, which the kernel would refuse") \
 	X(KERNEL_REFUSED, "kernel-refused", "the kernel refused the frame (error on write)") \
+	X(KERNEL_MALFORMED, "kernel-malformed", "vhost-net wrote a length or a number of buffers that no frame has") \
+	X(KERNEL_RESET, "kernel-reset", "the frame was in vhost-net's rings when they had to be set up anew") \
 	X(SHUTDOWN, "shutdown", "the frame was in flight when the program ended")
 /* clang-format on */
 

@@ -125,6 +125,8 @@ void virtqueue_set_indirect(struct virtqueue *vq, void *memory, uint64_t address
 
 void *virtqueue_detach(struct virtqueue *vq)
 {
+	if (!vq->broken)
+		vq->broken = "has been stopped";
 	for (; vq->detached < vq->num; vq->detached++) {
 		struct virtqueue_slot *slot = &vq->slots[vq->detached];
 

@@ -58,7 +58,7 @@ static int setup(void **state)
 
 	fake_device_init(&fake);
 	f->loop = ev_loop_new(EVFLAG_AUTO);
-	if (!f->loop || tap_open("m0", -1, 1, &f->tap))
+	if (!f->loop || tap_open("m0", -1, 1, false, &f->tap))
 		return -1;
 	f->config = (struct mirror_config){
 		.loop = f->loop,

@@ -47,6 +47,7 @@ static void a_device_and_a_name_are_enough(void **state)
 	assert_int_equal(o.cpu_count, 0);
 	assert_int_equal(o.multicast, MULTICAST_ALL);
 	assert_int_equal(o.iova, IXY_IOVA_AUTO);
+	assert_int_equal(o.kernel, KERNEL_TAP);
 	assert_int_equal(o.log_level, IXY_LOG_INFO);
 	assert_null(o.netns);
 	assert_false(o.no_offload || o.has_mac || o.persist || o.has_owner || o.has_group || o.poll ||
@@ -63,7 +64,7 @@ static void every_option_arrives(void **state)
 		parse("--queues 16 --mtu=9000 --mac 02:00:5e:aB:CD:ef --netns blue --persist --owner root "
 		      "--group 0 --poll --idle-usecs 0 --rx-usecs 0 --cpu 3,0-1 --multicast list --ring 4096 "
 		      "--no-offload "
-		      "--force --iova va "
+		      "--force --iova va --kernel vhost "
 		      "--reserve-hugepages --json --log-level debug 0000:03:00.0 ixy1",
 			&o),
 		0);
@@ -84,7 +85,12 @@ static void every_option_arrives(void **state)
 	assert_int_equal(o.ring, 4096);
 	assert_int_equal(o.log_level, IXY_LOG_DEBUG);
 	assert_int_equal(o.iova, IXY_IOVA_VA);
+	assert_int_equal(o.kernel, KERNEL_VHOST);
 	assert_true(o.no_offload && o.persist && o.poll && o.force && o.reserve_huge_pages && o.json);
+	assert_int_equal(parse("--kernel auto a b", &o), 0);
+	assert_int_equal(o.kernel, KERNEL_AUTO);
+	assert_int_equal(parse("--kernel tap a b", &o), 0);
+	assert_int_equal(o.kernel, KERNEL_TAP);
 }
 
 static void help_and_version_need_nothing_else(void **state)
@@ -138,6 +144,7 @@ static void what_is_wrong_is_named_with_its_exit_code(void **state)
 		{"--cpu 0-63,64 a b", EXIT_USAGE, "at most 64"},
 		{"--multicast some a b", EXIT_USAGE, "--multicast some"},
 		{"--iova dma a b", EXIT_USAGE, "--iova dma"},
+		{"--kernel vhost-net a b", EXIT_USAGE, "--kernel vhost-net"},
 		{"--ring 100 a b", EXIT_USAGE, "power of two"},
 		{"--ring 32 a b", EXIT_USAGE, "64 to 4096"},
 		{"--ring 8192 a b", EXIT_USAGE, "64 to 4096"},
@@ -169,8 +176,8 @@ static void help_names_every_option(void **state)
 {
 	static const char *const names[] = {"--queues", "--mtu", "--mac", "--netns", "--persist", "--owner",
 		"--group", "--poll", "--idle-usecs", "--rx-usecs", "--cpu", "--multicast", "--ring",
-		"--no-offload", "--force", "--reserve-hugepages", "--iova", "--json", "--log-level",
-		"--version", "--help", "soft:", "vfio-user:", "SIGUSR1"};
+		"--no-offload", "--force", "--reserve-hugepages", "--iova", "--kernel", "--json",
+		"--log-level", "--version", "--help", "soft:", "vfio-user:", "SIGUSR1"};
 	char *text = NULL;
 	size_t size = 0;
 	FILE *out = open_memstream(&text, &size);

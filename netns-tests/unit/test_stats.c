@@ -108,7 +108,12 @@ static struct report sample(void)
 		.tx = {4, 5, 6},
 		.drops[IXY_DROP_KERNEL_FULL] = 9,
 		.queue_count = 2,
-		.queues[0] = {.rx = {1, 2, 3}, .poll_s = 0.25, .sleep_s = 1.25, .sleeps = 7, .wakeups = 5},
+		.queues[0] = {.rx = {1, 2, 3},
+			.poll_s = 0.25,
+			.sleep_s = 1.25,
+			.sleeps = 7,
+			.wakeups = 5,
+			.port_restarts = 2},
 		.queues[1] = {.tx = {4, 5, 6}, .drops[IXY_DROP_KERNEL_FULL] = 9},
 	};
 }
@@ -135,14 +140,15 @@ static void json_is_one_line_with_every_drop_reason(void **state)
 			     "\"rx\":{\"frames\":1,\"bytes\":2,\"bursts\":3},"
 			     "\"tx\":{\"frames\":4,\"bytes\":5,\"bursts\":6},\"drops\":{"),
 		text);
-	assert_non_null(
-		strstr(text, "},\"queues\":[{\"rx\":{\"frames\":1,\"bytes\":2,\"bursts\":3},"
-			     "\"tx\":{\"frames\":0,\"bytes\":0,\"bursts\":0},\"drops\":{},"
-			     "\"poll_s\":0.250000,\"sleep_s\":1.250000,\"sleeps\":7,\"wakeups\":5},"
-			     "{\"rx\":{\"frames\":0,\"bytes\":0,\"bursts\":0},"
-			     "\"tx\":{\"frames\":4,\"bytes\":5,\"bursts\":6},"
-			     "\"drops\":{\"kernel-full\":9},"
-			     "\"poll_s\":0.000000,\"sleep_s\":0.000000,\"sleeps\":0,\"wakeups\":0}]}\n"));
+	assert_non_null(strstr(text,
+		"},\"queues\":[{\"rx\":{\"frames\":1,\"bytes\":2,\"bursts\":3},"
+		"\"tx\":{\"frames\":0,\"bytes\":0,\"bursts\":0},\"drops\":{},"
+		"\"poll_s\":0.250000,\"sleep_s\":1.250000,\"sleeps\":7,\"wakeups\":5,\"port_restarts\":2},"
+		"{\"rx\":{\"frames\":0,\"bytes\":0,\"bursts\":0},"
+		"\"tx\":{\"frames\":4,\"bytes\":5,\"bursts\":6},"
+		"\"drops\":{\"kernel-full\":9},"
+		"\"poll_s\":0.000000,\"sleep_s\":0.000000,\"sleeps\":0,\"wakeups\":0,\"port_restarts\":0}]}"
+		"\n"));
 	free(text);
 }
 

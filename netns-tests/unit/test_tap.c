@@ -38,7 +38,7 @@ static int setup(void **state)
 
 	fake_device_init(&fake);
 	f->pool = ixy_mempool_create(&fake.dev, 64, 0);
-	if (!f->pool || tap_open("t0", -1, 1, &f->tap) || tap_set_carrier(f->tap, true) < 0 ||
+	if (!f->pool || tap_open("t0", -1, 1, false, &f->tap) || tap_set_carrier(f->tap, true) < 0 ||
 		!shell("ip link set t0 mtu 9710 up"))
 		return -1;
 	f->port = tap_port_bind(f->tap, 0, f->pool, MAX_FRAME);
@@ -71,8 +71,8 @@ static void names_that_cannot_be_are_refused(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		assert_int_equal(tap_open(names[i], -1, 1, &tap), EX_CONFIG);
-	assert_int_equal(tap_open("fifteen-letters", -1, 1, &tap), 0);
+		assert_int_equal(tap_open(names[i], -1, 1, false, &tap), EX_CONFIG);
+	assert_int_equal(tap_open("fifteen-letters", -1, 1, false, &tap), 0);
 	assert_int_not_equal(if_nametoindex("fifteen-letters"), 0);
 	tap_close(tap);
 	assert_int_equal(if_nametoindex("fifteen-letters"), 0);
@@ -83,7 +83,7 @@ static void a_new_tap_has_no_carrier_until_told(void **state)
 	struct tap *tap;
 
 	(void)state;
-	assert_int_equal(tap_open("t1", -1, 1, &tap), 0);
+	assert_int_equal(tap_open("t1", -1, 1, false, &tap), 0);
 	assert_false(tap_attached(tap));
 	assert_true(shell("ip link set t1 up && ip link show t1 | grep -q NO-CARRIER"));
 	assert_int_equal(tap_set_carrier(tap, true), 0);
@@ -99,12 +99,12 @@ static void a_name_of_something_else_is_refused(void **state)
 
 	(void)state;
 	assert_true(shell("ip link add d0 type veth peer name d1"));
-	assert_int_equal(tap_open("d0", -1, 1, &tap), EX_CONFIG);
+	assert_int_equal(tap_open("d0", -1, 1, false, &tap), EX_CONFIG);
 	assert_true(shell("ip link show d0 | grep -q d0 && ip link del d0"));
-	assert_int_equal(tap_open("lo", -1, 1, &tap), EX_CONFIG);
+	assert_int_equal(tap_open("lo", -1, 1, false, &tap), EX_CONFIG);
 	/* A tun, persistent and idle, is a layer 3 device all the same. */
 	assert_true(shell("ip tuntap add mode tun name n0"));
-	assert_int_equal(tap_open("n0", -1, 1, &tap), EX_CONFIG);
+	assert_int_equal(tap_open("n0", -1, 1, false, &tap), EX_CONFIG);
 	assert_true(shell("ip link del n0"));
 }
 
@@ -117,11 +117,11 @@ static void a_tap_that_somebody_uses_is_refused(void **state)
 	(void)state;
 	for (int persistent = 0; persistent < 2; persistent++) {
 		for (size_t i = 0; i < 2; i++) {
-			assert_int_equal(tap_open("t1", -1, queues[i], &tap), 0);
+			assert_int_equal(tap_open("t1", -1, queues[i], false, &tap), 0);
 			if (persistent)
 				assert_int_equal(tap_persist(tap, (uid_t)-1, (gid_t)-1), 0);
-			assert_int_equal(tap_open("t1", -1, 1, &second), EX_CONFIG);
-			assert_int_equal(tap_open("t1", -1, 2, &second), EX_CONFIG);
+			assert_int_equal(tap_open("t1", -1, 1, false, &second), EX_CONFIG);
+			assert_int_equal(tap_open("t1", -1, 2, false, &second), EX_CONFIG);
 			tap_close(tap);
 			if (persistent)
 				assert_true(shell("ip link del t1"));
@@ -135,24 +135,24 @@ static void a_persistent_tap_outlives_its_program_and_is_attached_to_again(void 
 	unsigned index;
 
 	(void)state;
-	assert_int_equal(tap_open("t1", -1, 2, &tap), 0);
+	assert_int_equal(tap_open("t1", -1, 2, false, &tap), 0);
 	assert_int_equal(tap_persist(tap, 65534, 65534), 0);
 	index = if_nametoindex("t1");
 	tap_close(tap);
 	assert_int_equal(if_nametoindex("t1"), index);
 	assert_true(shell("ip -d link show t1 | grep -Eq 'user (nobody|65534) group (nogroup|65534)'"));
 	/* With as many queues, and with fewer. */
-	assert_int_equal(tap_open("t1", -1, 2, &tap), 0);
+	assert_int_equal(tap_open("t1", -1, 2, false, &tap), 0);
 	assert_true(tap_attached(tap));
 	tap_close(tap);
-	assert_int_equal(tap_open("t1", -1, 1, &tap), 0);
+	assert_int_equal(tap_open("t1", -1, 1, false, &tap), 0);
 	assert_int_equal(if_nametoindex("t1"), index);
 	tap_close(tap);
 	assert_true(shell("ip link del t1"));
 	/* One that was made with a single queue has no second. */
 	assert_true(shell("ip tuntap add mode tap name t1"));
-	assert_int_equal(tap_open("t1", -1, 2, &tap), EX_CONFIG);
-	assert_int_equal(tap_open("t1", -1, 1, &tap), 0);
+	assert_int_equal(tap_open("t1", -1, 2, false, &tap), EX_CONFIG);
+	assert_int_equal(tap_open("t1", -1, 1, false, &tap), 0);
 	tap_close(tap);
 	assert_true(shell("ip link del t1"));
 }
@@ -162,7 +162,7 @@ static void who_holds_the_tap_sets_its_mac_address(void **state)
 	struct tap *tap;
 
 	(void)state;
-	assert_int_equal(tap_open("t1", -1, 1, &tap), 0);
+	assert_int_equal(tap_open("t1", -1, 1, false, &tap), 0);
 	assert_int_equal(tap_set_mac(tap, (struct ixy_mac){{2, 0, 0, 0, 0, 9}}), 0);
 	assert_true(shell("ip link show t1 | grep -q 02:00:00:00:00:09"));
 	assert_true(tap_set_mac(tap, (struct ixy_mac){{1, 0, 0, 0, 0, 9}}) < 0); /* a group's */
@@ -174,7 +174,7 @@ static void who_holds_the_tap_sets_its_mac_address(void **state)
 static int use_tap(void *queues)
 {
 	struct tap *tap;
-	int rc = tap_open("t1", -1, *(uint16_t *)queues, &tap);
+	int rc = tap_open("t1", -1, *(uint16_t *)queues, false, &tap);
 
 	if (rc)
 		return rc;
@@ -226,7 +226,7 @@ static void a_tap_is_made_in_the_namespace_asked_for_and_found_where_it_went(voi
 	assert_int_equal(unshare(CLONE_NEWNET), 0);
 	other = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	assert_int_equal(setns(here, CLONE_NEWNET), 0);
-	assert_int_equal(tap_open("t1", other, 1, &tap), 0);
+	assert_int_equal(tap_open("t1", other, 1, false, &tap), 0);
 	assert_int_equal(if_nametoindex("t1"), 0); /* and we are back at home */
 	where = tap_find(tap, name);
 	assert_true(where >= 0);

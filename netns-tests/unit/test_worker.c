@@ -60,7 +60,7 @@ static int setup(void **state)
 	fake_device_init(&fake);
 	f->tx_pool = ixy_mempool_create(&fake.dev, 2048, 0);
 	f->rx_pool = ixy_mempool_create(&fake.dev, RX_FRAMES, 0);
-	if (!f->tx_pool || !f->rx_pool || tap_open("t0", -1, 1, &f->tap) ||
+	if (!f->tx_pool || !f->rx_pool || tap_open("t0", -1, 1, false, &f->tap) ||
 		tap_set_carrier(f->tap, true) < 0 || !shell("ip link set t0 txqueuelen 1000 up"))
 		return -1;
 	f->port = tap_port_bind(f->tap, 0, f->tx_pool, 1518);
