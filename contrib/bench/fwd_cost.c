@@ -22,28 +22,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <valgrind/callgrind.h>
 
-#include "driver/ixgbe/ixgbe.h"
-#include "netns-tests/softnic/inprocess.h"
-#include "netns-tests/softnic/wire.h"
+#include "contrib/bench/forward_rig.h"
 
 #define MAX_BATCH   256
-#define RING        512 /* descriptors, the library's default */
-#define JUMBO       9000
 #define TCP_FRAME   1514
 #define TCP_HEADERS 54
 #define TSO_PAYLOAD 65160 /* 45 segments of 1448 */
 #define TIMED_RUNS  9
-
-struct rig {
-	struct nic *nic;
-	struct ixy_device *dev;
-	struct mempool *pool; /* of what is sent but was not received */
-	struct wire wire;
-	uint8_t frame[JUMBO];
-};
 
 enum part { PART_RX, PART_TX, PART_NONE, PART_COUNT };
 
@@ -124,69 +111,7 @@ static void super_frames(struct rig *rig, struct pkt_buf *frames[], uint32_t cou
 	}
 }
 
-/* --- the rig --------------------------------------------------------------------------------------- */
-
-static void swallow(struct wire *wire, const uint8_t *frame, size_t size)
-{
-	(void)wire, (void)frame, (void)size;
-}
-
-static void flush(struct wire *wire)
-{
-	(void)wire;
-}
-
-static void set_up(struct rig *rig)
-{
-	static const struct wire_ops ops = {.send = swallow, .flush = flush};
-	static const uint8_t mac[6] = {0x02, 0, 0, 0, 0, 1};
-	struct ixy_options options = {
-		.rx_queues = 1, .tx_queues = 1, .rx_ring = RING, .tx_ring = RING, .mtu = JUMBO};
-	struct pci_device *pci;
-
-	rig->nic = nic_create(0, "fwd_cost", mac);
-	if (!rig->nic)
-		exit(1);
-	rig->wire.ops = &ops;
-	rig->wire.nic = rig->nic;
-	rig->nic->wire = &rig->wire;
-	nic_wire_carrier(rig->nic, true);
-	if (inprocess_open(rig->nic, &pci) < 0 || ixgbe_driver.open(pci, &options, &rig->dev) < 0)
-		errx(1, "%s", ixy_last_error());
-	rig->pool = ixy_mempool_create(rig->dev, 2 * RING, 0);
-	if (!rig->pool)
-		errx(1, "%s", ixy_last_error());
-	ixy_poll_events(rig->dev);
-	if (!ixy_link_get(rig->dev).up)
-		errx(1, "no link");
-	memcpy(rig->frame, mac, 6);
-	rig->frame[6] = 2;
-	rig->frame[12] = 0x88; /* an ethertype for experiments: no header to parse */
-	rig->frame[13] = 0xB5;
-}
-
-static void tear_down(struct rig *rig)
-{
-	ixy_stop(rig->dev);
-	if (ixy_mempool_free(rig->pool) < 0)
-		errx(1, "%s", ixy_last_error());
-	ixy_close(rig->dev);
-	for (unsigned i = 0; i < NIC_VIOLATION_COUNT; i++)
-		if (rig->nic->violation[i])
-			errx(1, "the NIC saw a violation: %s", nic_violation_name(i));
-	rig->nic->wire = NULL;
-	nic_free(rig->nic);
-}
-
 /* --- the loop -------------------------------------------------------------------------------------- */
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 /* What lies between two of these is measured. Returns the time, of use where nobody counts instructions. */
 static inline uint64_t border(bool counted)
@@ -194,7 +119,7 @@ static inline uint64_t border(bool counted)
 	if (!counted)
 		return 0;
 	CALLGRIND_TOGGLE_COLLECT;
-	return RUNNING_ON_VALGRIND ? 0 : now_ns();
+	return RUNNING_ON_VALGRIND ? 0 : rig_now_ns();
 }
 
 /* Send frames through in batches; returns the nanoseconds that went into part. */
@@ -208,9 +133,7 @@ static uint64_t run(struct rig *rig, const struct row *row, uint32_t batch, uint
 		uint32_t n = batch;
 
 		if (row->receives) {
-			for (uint32_t i = 0; i < batch; i++)
-				nic_receive(rig->nic, rig->frame, row->size);
-			nic_receive_flush(rig->nic);
+			rig_feed(rig, row->size, batch);
 			start = border(part == PART_RX);
 			n = ixy_rx_batch(rig->dev, 0, bufs, batch);
 			ns += border(part == PART_RX) - start;
@@ -235,7 +158,7 @@ static void measure(struct rig *rig, const struct row *row, uint32_t batch, uint
 	static const char *const names[] = {[PART_RX] = "rx", [PART_TX] = "tx", [PART_NONE] = "none"};
 
 	/* Once around the rings and the pools, so that all is as in the middle of a long run. */
-	run(rig, row, batch, row->receives ? 8 * RING : 4 * batch, PART_COUNT);
+	run(rig, row, batch, row->receives ? 8 * RIG_RING : 4 * batch, PART_COUNT);
 	for (unsigned part = row->receives ? PART_RX : PART_TX; part < PART_COUNT; part++) {
 		char label[64];
 		uint64_t best = UINT64_MAX;
@@ -261,23 +184,23 @@ int main(int argc, char *argv[])
 	static const struct row forward = {"forward", 60, true, as_received};
 	static const struct row others[] = {
 		{"two-pools", 60, true, every_other_from_another_pool},
-		{"jumbo", JUMBO, true, as_received},
+		{"jumbo", RIG_JUMBO, true, as_received},
 		{"checksum", TCP_FRAME, false, checksum_frames},
 	};
 	static const struct row tso = {"tso", 0, false, super_frames};
 	static const uint32_t batches[] = {8, 32, 64, 256};
 	long frames = argc > 1 ? strtol(argv[1], NULL, 10) : RUNNING_ON_VALGRIND ? 16384 : 1 << 20;
-	struct rig rig = {0};
+	struct rig rig;
 
 	/* Whole batches, and whole rings, so that refill is counted in full. */
-	if (argc > 2 || frames < 2 * RING || frames > 1 << 24 || frames % RING)
-		errx(2, "usage: fwd_cost [FRAMES], a multiple of %u", RING);
-	set_up(&rig);
+	if (argc > 2 || frames < 2 * RIG_RING || frames > 1 << 24 || frames % RIG_RING)
+		errx(2, "usage: fwd_cost [FRAMES], a multiple of %u", RIG_RING);
+	rig_open(&rig, 1);
 	for (unsigned i = 0; i < sizeof(batches) / sizeof(batches[0]); i++)
 		measure(&rig, &forward, batches[i], (uint32_t)frames);
 	for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		measure(&rig, &others[i], 32, (uint32_t)frames / 8);
 	measure(&rig, &tso, 8, (uint32_t)frames / 128);
-	tear_down(&rig);
+	rig_close(&rig);
 	return 0;
 }
