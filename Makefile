@@ -61,7 +61,7 @@ IXY_APPS := $(addprefix $(BUILD)/ixy-,$(sort $(patsubst contrib/apps/ixy-%.c,%,$
 UNITS    := $(patsubst netns-tests/unit/%.c,$(BUILD)/unit/%,$(unit_SRC))
 NETNS    := $(patsubst netns-tests/netns/%.c,$(BUILD)/netns/%,$(netns_SRC))
 # The same programs under a second name run their tests on an AF_XDP device in place of the software NIC (rig.h).
-NETNS_XDP := $(patsubst %,$(BUILD)/netns/test_%-xdp,reach frames transfer counters mirror life offload queues pcap)
+NETNS_XDP := $(patsubst %,$(BUILD)/netns/test_%-xdp,reach frames transfer counters mirror life offload queues pcap echo stats)
 VM       := $(patsubst netns-tests/vm/%.c,$(BUILD)/vm/%,$(vm_SRC))
 VM_AGENT := $(BUILD)/vm/agent
 VM_SHELL := $(BUILD)/vm/shell

@@ -20,6 +20,7 @@
 
 #define BATCH     64
 #define MAX_NAMED 32
+#define MAX_RING  4096
 #define SECOND    UINT64_C(1000000000)
 
 static bool json, registers, clearing, promisc;
@@ -234,25 +235,31 @@ static void take_report(struct ixy_device *dev, struct report *r)
 	read_registers(dev, r);
 }
 
-/* Receive and throw away until the time is over. Returns the exit code when it is over with the device, or 0. */
-static int receive(struct ixy_device *dev)
+/* A batch from each queue, thrown away. Returns how many frames that were. */
+static uint32_t take(struct ixy_device *dev)
 {
 	struct pkt_buf *frames[BATCH];
+	uint32_t taken = 0;
+
+	for (uint16_t queue = 0; queue < ixy_rx_queues(dev); queue++) {
+		uint32_t n = ixy_rx_batch(dev, queue, frames, BATCH);
+
+		pkt_buf_free_batch(frames, n);
+		taken += n;
+	}
+	return taken;
+}
+
+/* Receive until the time is over. Returns the exit code when it is over with the device, or 0. */
+static int receive(struct ixy_device *dev)
+{
 	struct app_idle idle = {0};
 	unsigned ticks = 0;
 
 	for (uint16_t queue = 0; queue < ixy_rx_queues(dev); queue++)
 		app_idle_add(&idle, dev, queue);
 	while (app_running()) {
-		uint32_t received = 0;
-
-		for (uint16_t queue = 0; queue < ixy_rx_queues(dev); queue++) {
-			uint32_t n = ixy_rx_batch(dev, queue, frames, BATCH);
-
-			pkt_buf_free_batch(frames, n);
-			received += n;
-		}
-		if (received)
+		if (take(dev))
 			app_busy(&idle);
 		else
 			app_rest(&idle, APP_QUIET);
@@ -260,6 +267,9 @@ static int receive(struct ixy_device *dev)
 			return app_device_status(-EIO);
 		ticks = app_ticks;
 	}
+	/* What is in the rings; no more than they hold, should it go on coming. */
+	for (unsigned i = 0; i < MAX_RING / BATCH && take(dev); i++)
+		;
 	return 0;
 }
 
