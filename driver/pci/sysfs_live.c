@@ -1,6 +1,6 @@
 /*
- * The interfaces of a PCI function are the entries of its net/ directory; what the system does with them is
- * asked from the network stack.
+ * The interfaces of a PCI function are the entries of its net/ directory, or of that of the virtio device on it; what
+ * the system does with them is asked from the network stack.
  */
 #include "driver/pci/sysfs_live.h"
 
@@ -80,21 +80,52 @@ static int refuse_interface(int net, const char *name, const char *interface)
 	return 0;
 }
 
+/* A second descriptor of dir to read its entries by; NULL with errno. */
+static DIR *list_of(int dir)
+{
+	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *list = copy < 0 ? NULL : fdopendir(copy);
+
+	if (copy >= 0 && !list)
+		close(copy);
+	return list;
+}
+
+/* The function's net/, or that of its virtioN/, which a virtio NIC has in between. Negative: none. */
+static int open_net(int dir)
+{
+	int net = openat(dir, "net", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct dirent *entry;
+	DIR *list;
+
+	if (net >= 0)
+		return net;
+	list = list_of(dir);
+	while (list && net < 0 && (entry = readdir(list))) {
+		char path[sizeof(entry->d_name) + 8];
+
+		if (strncmp(entry->d_name, "virtio", strlen("virtio")) != 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/net", entry->d_name);
+		net = openat(dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	if (list)
+		closedir(list);
+	return net;
+}
+
 int sysfs_refuse_live(int dir, const char *name)
 {
-	int net = openat(dir, "net", O_RDONLY | O_DIRECTORY | O_CLOEXEC), copy, err = 0;
+	int net = open_net(dir), err = 0;
 	bool empty = true;
 	struct dirent *entry;
 	DIR *list;
 
 	if (net < 0)
 		return 0; /* its driver is none for networks, or it has no driver */
-	copy = dup(net);
-	list = copy < 0 ? NULL : fdopendir(copy);
+	list = list_of(net);
 	if (!list) {
 		err = ixy_fail(errno, "%s: cannot list its interfaces: %s", name, strerror(errno));
-		if (copy >= 0)
-			close(copy);
 		close(net);
 		return err;
 	}

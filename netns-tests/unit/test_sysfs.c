@@ -376,6 +376,19 @@ static void a_live_interface_is_refused_without_force(void **state)
 	pci_close(pci);
 }
 
+/* On a virtio function the interface is that of the virtio device. */
+static void a_live_interface_of_a_virtio_device_is_refused(void **state)
+{
+	(void)state;
+	bind_to("ixgbe");
+	make_dir(DEVICE "virtio7");
+	make_dir(DEVICE "virtio7/net");
+	make_dir(DEVICE "virtio7/net/lo");
+	loopback_up();
+	expect_refusal(NULL, EBUSY, "the live interface lo with the address 127.0.0.1");
+	assert_untouched();
+}
+
 static void an_interface_that_is_down_is_taken(void **state)
 {
 	struct pci_device *pci;
@@ -591,6 +604,7 @@ int main(void)
 		TEST(a_bar_that_begins_amid_a_page_is_mapped_from_there),
 		TEST(a_function_that_is_not_there_is_refused),
 		TEST(a_live_interface_is_refused_without_force),
+		TEST(a_live_interface_of_a_virtio_device_is_refused),
 		TEST(an_interface_that_is_down_is_taken),
 		TEST(a_port_of_a_bridge_is_refused),
 		TEST(an_interface_in_another_namespace_is_refused),
