@@ -234,7 +234,7 @@ static int read_resource(struct sysfs_device *device, unsigned bar, struct bar_p
 {
 	uint64_t first, last, flags;
 	const uint64_t io_space = 0x100; /* IORESOURCE_IO */
-	char text[PCI_BARS * 64], *line = text, *rest = NULL;
+	char text[PCI_BARS * 64], *line, *rest = NULL;
 	int fd = openat(device->dir, "resource", O_RDONLY | O_CLOEXEC);
 	ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 	int error = errno;
