@@ -27,6 +27,7 @@
 #define POINTS       10 /* of the loss curve */
 #define BATCH        32
 #define DISTURBANCES 3   /* trials that are not counted, at one rate */
+#define CLOSE        0.9 /* part of the rate that must come through for a second try */
 #define LEAST        1.0 /* frames a second worth trying */
 
 /* --- what is wanted ----------------------------------------------------------------------------------------------- */
