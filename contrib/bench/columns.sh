@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034,SC2154 # the variables are bench.sh's
+# shellcheck shell=bash disable=SC2034,SC2154 # the variables are wires.sh's
 #
 # What is compared. Each makes an interface ixy0 in $here whose other side is eth0 in $peer, and leaves in $daemon
 # the process that does it, in $nic the software NIC.
@@ -11,6 +11,7 @@ start()
 	case $1 in
 	soft) start_tapd soft:wire0 ;;
 	soft-poll) start_tapd --poll soft:wire0 ;;
+	soft-irq) start_tapd --idle-usecs 0 soft:wire0 ;;
 	xdp) start_tapd xdp:wire0 ;;
 	xdp-poll) start_tapd --poll xdp:wire0 ;;
 	cable) start_cable ;;

@@ -102,55 +102,49 @@ has_numbers()
 		END { exit !found }' "$dir/plot"
 }
 
-# plot_bars FILE NAME TITLE UNIT ROW...: a cluster of bars a row, a bar a column
-plot_bars()
+# draw NAME TITLE UNIT WIDTH STYLE USING: $dir/plot, a column of it for each of ours; gnuplot's words for the rest
+draw()
 {
-	local result=$1 name=$2 title=$3 unit=$4 c i=2 what row nbsp=$'\u00a0' # a blank that ends no field
-	shift 4
-	{
-		for row; do
-			what=$(printf '%s\n' "${rows[@]}" | awk -F '|' -v row="$row" '$1 == row { print $2 }')
-			printf '"%s" %s\n' "${what// /$nbsp}" "$(cells "$result" | sed -n "s/^$row //p" | sed 's/-/NaN/g')"
-		done
-	} >"$dir/plot"
+	local name=$1 title=$2 unit=$3 width=$4 style=$5 using=$6 c i=2
 	has_numbers || return 0
 	{
-		echo "set encoding utf8; set terminal svg size 1000,420 font 'sans,13' background 'white'"
+		echo "set encoding utf8; set terminal svg size $width,420 font 'sans,13' background 'white'"
 		echo "set output '$build/bench/$name.svg'"
-		echo "set title '$title'; set ylabel '$unit'; set yrange [0:*]; set grid ytics lc rgb '#dddddd'"
-		echo "set style data histogram; set style histogram clustered gap 1; set style fill solid 0.9 noborder"
-		echo "set key outside right top; set xtics nomirror; set ytics nomirror; set border 3"
+		echo "set title '$title'; set ylabel '$unit'; set yrange [0:*]; set key outside right top"
+		echo "set xtics nomirror; set ytics nomirror; set border 3; $style"
 		printf 'plot'
 		for c in "${columns[@]}"; do
-			! has_numbers $i || printf ' "%s" using %d:xtic(1) title "%s",' "$dir/plot" $i "$c"
+			# shellcheck disable=SC2059 # a format of ours
+			! has_numbers $i || printf " \"%s\" using $using title \"%s\"," "$dir/plot" $i "$c"
 			i=$((i + 1))
 		done
 		echo
 	} | sed 's/,$//' | gnuplot 2>"$dir/gnuplot" || sed 's/^/gnuplot: /' "$dir/gnuplot" >&2
 }
 
+# plot_bars FILE NAME TITLE UNIT ROW...: a cluster of bars a row, a bar a column
+plot_bars()
+{
+	local result=$1 name=$2 title=$3 unit=$4 what row nbsp=$'\u00a0' # a blank that ends no field
+	shift 4
+	for row; do
+		what=$(printf '%s\n' "${rows[@]}" | awk -F '|' -v row="$row" '$1 == row { print $2 }')
+		printf '"%s" %s\n' "${what// /$nbsp}" "$(cells "$result" | sed -n "s/^$row //p" | sed 's/-/NaN/g')"
+	done >"$dir/plot"
+	draw "$name" "$title" "$unit" 1000 "set grid ytics lc rgb '#dddddd'; set style data histogram; \
+		set style histogram clustered gap 1; set style fill solid 0.9 noborder" '%d:xtic(1)'
+}
+
 # plot_lines FILE NAME TITLE UNIT XLABEL X=ROW...: a line a column
 plot_lines()
 {
-	local result=$1 name=$2 title=$3 unit=$4 xlabel=$5 c i=2 row
+	local result=$1 name=$2 title=$3 unit=$4 xlabel=$5 row
 	shift 5
 	for row; do
 		echo "${row%%=*} $(cells "$result" | sed -n "s/^${row#*=} //p" | sed 's/-/NaN/g')"
 	done >"$dir/plot"
-	has_numbers || return 0
-	{
-		echo "set encoding utf8; set terminal svg size 800,420 font 'sans,13' background 'white'"
-		echo "set output '$build/bench/$name.svg'"
-		echo "set title '$title'; set ylabel '$unit'; set xlabel '$xlabel'; set yrange [0:*]; set grid lc rgb '#dddddd'"
-		echo "set key outside right top; set logscale x; set xtics nomirror (1, 2, 4, 100, 10000, 100000)"
-		echo "set ytics nomirror; set border 3; set style data linespoints"
-		printf 'plot'
-		for c in "${columns[@]}"; do
-			! has_numbers $i || printf ' "%s" using 1:%d lw 2 title "%s",' "$dir/plot" $i "$c"
-			i=$((i + 1))
-		done
-		echo
-	} | sed 's/,$//' | gnuplot 2>"$dir/gnuplot" || sed 's/^/gnuplot: /' "$dir/gnuplot" >&2
+	draw "$name" "$title" "$unit" 800 "set grid lc rgb '#dddddd'; set xlabel '$xlabel'; set logscale x; \
+		set xtics (1, 2, 4, 100, 10000, 100000); set style data linespoints" '1:%d lw 2'
 }
 
 # width MIN WORD...: of the longest

@@ -14,6 +14,9 @@
  *	traffic rtt ADDRESS PORT COUNT
  *		one datagram at a time; print the percentiles 50, 99 and 99.9 in microseconds, and how many
  *		were lost
+ *	traffic trips ADDRESS PORT RATE SECONDS
+ *		RATE datagrams a second, whether answered or not; print lines of SHARE MICROSECONDS, the curve
+ *		below which that share of the round trips lies, and at its end how many were sent and lost
  *
  * iperf3 makes one system call a datagram and measures mostly itself at 64 bytes; here sendmmsg() and
  * recvmmsg() take 64 frames a call at both ends, so that what lies between them is the bottleneck.
@@ -27,6 +30,7 @@
 #include <netinet/ip.h>
 #include <netinet/udp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -319,6 +323,107 @@ static int rtt(char *argv[])
 	return 0;
 }
 
+/* --- round trips under a load that does not wait for answers --- */
+
+struct trips {
+	int fd;
+	uint32_t *sample, max, got; /* nanoseconds */
+};
+
+/* When the kernel received the message, CLOCK_REALTIME: the reader's own wake-up does not count. */
+static uint64_t received_ns(struct msghdr *message)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+		struct timespec t;
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPNS)
+			continue;
+		memcpy(&t, CMSG_DATA(c), sizeof(t));
+		return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+	}
+	errx(1, "a message without a time");
+}
+
+/* Until the socket is shut down, or a second has brought nothing. */
+static void *receive_trips(void *argument)
+{
+	struct trips *trips = argument;
+
+	for (;;) {
+		uint64_t sent, now;
+		char control[128];
+		struct iovec iov = {&sent, sizeof(sent)};
+		struct msghdr message = {.msg_iov = &iov,
+			.msg_iovlen = 1,
+			.msg_control = control,
+			.msg_controllen = sizeof(control)};
+		ssize_t n = recvmsg(trips->fd, &message, 0);
+
+		if (n <= 0 && errno != ECONNREFUSED && errno != EINTR)
+			return NULL;
+		if (n != sizeof(sent) || trips->got == trips->max)
+			continue;
+		now = received_ns(&message);
+		trips->sample[trips->got++] = now - sent > UINT32_MAX ? UINT32_MAX : (uint32_t)(now - sent);
+	}
+}
+
+/* Datagrams with the time of their sending, as many as are due by the clock. Returns how many were sent. */
+static uint64_t send_trips(int fd, uint64_t rate, uint64_t seconds)
+{
+	uint64_t start = now_ns(), sent = 0, elapsed;
+	long nap = rate > 1 ? 1000000000 / (long)rate : 500000000;
+
+	while ((elapsed = now_ns() - start) < seconds * 1000000000) {
+		for (uint64_t due = elapsed * rate / 1000000000; sent < due; sent++) {
+			struct timespec t;
+			uint64_t stamp;
+
+			clock_gettime(CLOCK_REALTIME, &t);
+			stamp = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+			if (send(fd, &stamp, sizeof(stamp), 0) < 0 && errno != ECONNREFUSED &&
+				errno != ENOBUFS)
+				err(1, "send");
+		}
+		nanosleep(&(struct timespec){.tv_nsec = nap < PACE_NS ? PACE_NS : nap}, NULL);
+	}
+	return sent;
+}
+
+static int trips(char *argv[])
+{
+	static const double tails[] = {1, 0.1, 0.01, 0.001, 0.0001};
+	uint64_t rate = (uint64_t)number(argv[2], 1, 1000000), seconds = (uint64_t)number(argv[3], 1, 3600),
+		 sent;
+	struct trips trips = {.fd = udp_socket(argv[0], argv[1]), .max = (uint32_t)(rate * seconds + 1)};
+	struct timeval patience = {.tv_sec = 1};
+	pthread_t receiver;
+	int one = 1;
+
+	trips.sample = calloc(trips.max, sizeof(*trips.sample));
+	if (!trips.sample)
+		err(1, "memory for %u samples", trips.max);
+	if (setsockopt(trips.fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one)) < 0 ||
+		setsockopt(trips.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0)
+		err(1, "socket options");
+	if (pthread_create(&receiver, NULL, receive_trips, &trips))
+		errx(1, "cannot start a thread");
+	sent = send_trips(trips.fd, rate, seconds);
+	pthread_join(receiver, NULL);
+	if (!trips.got)
+		errx(1, "no answer from %s", argv[0]);
+	qsort(trips.sample, trips.got, sizeof(*trips.sample), compare);
+	/* As many points in each tenth of what is left: 0, 10% ... 90 %, 91 % ... 99 %, 99.1 % ... */
+	for (size_t t = 0; t + 1 < sizeof(tails) / sizeof(tails[0]); t++)
+		for (unsigned i = 0; i < 9; i++)
+			printf("%.5f %.1f\n", 1 - tails[t] * (10 - i) / 10,
+				percentile(trips.sample, trips.got, 1 - tails[t] * (10 - i) / 10));
+	printf("%.5f %.1f\n", 1 - tails[4], percentile(trips.sample, trips.got, 1 - tails[4]));
+	printf("sent %" PRIu64 " lost %" PRIu64 "\n", sent, sent - trips.got);
+	free(trips.sample);
+	return 0;
+}
+
 static const struct {
 	const char *name, *arguments;
 	int count;
@@ -329,6 +434,7 @@ static const struct {
 	{"flows", "IFNAME MAC ADDRESS PORT FLOWS SECONDS", 6, flows},
 	{"echo", "PORT", 1, echo},
 	{"rtt", "ADDRESS PORT COUNT", 3, rtt},
+	{"trips", "ADDRESS PORT RATE SECONDS", 4, trips},
 };
 
 int main(int argc, char *argv[])
