@@ -220,6 +220,7 @@ int net_learn(struct net_device *dev, const struct ixy_options *options)
 	int err;
 
 	dev->wanted = choose_features(dev->virtio->offered, options);
+	learn_features(dev);
 	err = settle_mtu(dev, options->mtu);
 	if (!err)
 		err = net_negotiate(dev);
@@ -231,7 +232,6 @@ int net_learn(struct net_device *dev, const struct ixy_options *options)
 			"%s: %u queues asked for, the device has %u (QEMU: queues=%u, vectors=%u)",
 			dev->ixy.name, options->rx_queues, pairs, options->rx_queues,
 			2 * options->rx_queues + 2);
-	learn_features(dev);
 	tell_features(dev);
 	read_mac(dev);
 	dev->ctrl.index = (uint16_t)(net_wants(dev, VIRTIO_NET_F_MQ) ? 2 * pairs : 2);
