@@ -68,11 +68,14 @@ static void free_sent(struct vhost_port *port)
 		fail(port);
 }
 
+/* Also for the other direction: buffers may have come back to the pool that the ring lacked. */
 uint32_t vhost_port_reclaim(struct kernel_port *kernel_port)
 {
 	struct vhost_port *port = vhost_port_of(kernel_port);
 
 	free_sent(port);
+	if (virtqueue_free_count(&port->rings[VHOST_RX_RING].vq) >= REFILL_AT)
+		vhost_port_refill(port);
 	return virtqueue_pending(&port->rings[VHOST_TX_RING].vq);
 }
 
