@@ -90,6 +90,9 @@ $(METERS): $(BUILD)/bench/%: $(BUILD)/obj/contrib/bench/%.o $(call obj,contrib/b
 $(APPS): $(BUILD)/apps/%: $(BUILD)/obj/contrib/apps/%.o $(call obj,$(app_SRC)) $(LIBIXY)
 .SECONDEXPANSION:
 $(IXY_APPS): $(BUILD)/ixy-%: $$(call obj,$$(wildcard contrib/apps/ixy-%.c contrib/apps/%/*.c) $(app_SRC)) $(LIBIXY)
+# An application that is large enough for unit tests: all of it but its main().
+$(filter $(BUILD)/unit/test_pktgen_%,$(UNITS)): \
+	$(call obj,$(filter-out %/main.c,$(wildcard contrib/apps/pktgen/*.c)) $(app_SRC))
 $(UNITS): $(BUILD)/unit/%: $(BUILD)/obj/netns-tests/unit/%.o $(UNIT_RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(NETNS): $(BUILD)/netns/%: $(BUILD)/obj/netns-tests/netns/%.o $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)
 $(VM) $(VM_SHELL): $(BUILD)/vm/%: $(BUILD)/obj/netns-tests/vm/%.o $(VM_RIG) $(RIG) $(SOFTNIC) $(BRIDGE) $(LIBIXY)

@@ -27,6 +27,8 @@ double search_next(const struct search *search)
 		next = search->failed * (1 - smaller(search->step, 0.5));
 		if (search->hint > 0)
 			next = smaller(next, search->hint);
+		if (next < search->least && search->failed > search->least)
+			next = search->least;
 		return next >= search->least ? next : 0;
 	}
 	return smaller(search->passed * (1 + search->step), (search->passed + search->failed) / 2);

@@ -118,7 +118,7 @@ bool rate_parse(const char *text, struct rate *rate)
 	if (!digits || digits > 20)
 		return false;
 	rate->value = strtod(text, &end);
-	if (end < text + digits) /* two points */
+	if (end != text + digits) /* two points; or an exponent, or hexadecimal */
 		return false;
 	rate->kind = RATE_FRAMES;
 	if (!strcmp(end, "%")) {
