@@ -6,6 +6,7 @@
 #include <net/ethernet.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "driver/checksum.h"
@@ -47,29 +48,25 @@ static size_t network_header(const struct pkt_buf *frame, uint16_t *ether_type)
 	}
 }
 
+/* By bytes: behind an Ethernet header nothing is aligned. */
 static void one_hop(struct pkt_buf *frame)
 {
-	uint16_t type = 0;
+	uint16_t type = 0, before, after, check;
 	size_t offset = network_header(frame, &type);
+	uint8_t *ip = frame->data + offset;
+	uint8_t *ttl = ip + offsetof(struct iphdr, ttl), *hop_limit = ip + offsetof(struct ip6_hdr, ip6_hlim);
 
-	if (type == ETHERTYPE_IPV6 && frame->size >= offset + sizeof(struct ip6_hdr)) {
-		struct ip6_hdr *ip = (struct ip6_hdr *)(void *)(frame->data + offset);
-
-		ip->ip6_hlim -= ip->ip6_hlim > 1;
-	} else if (type == ETHERTYPE_IP && frame->size >= offset + sizeof(struct iphdr)) {
-		struct iphdr *ip = (struct iphdr *)(void *)(frame->data + offset);
-		uint16_t old_word, new_word, check;
-
-		if (ip->ttl <= 1)
-			return;
-		/* RFC 1624, eqn. 3: HC' = ~(~HC + ~m + m'), of the word that TTL and protocol are. */
-		memcpy(&old_word, &ip->ttl, sizeof(old_word));
-		ip->ttl--;
-		memcpy(&new_word, &ip->ttl, sizeof(new_word));
-		memcpy(&check, &ip->check, sizeof(check));
-		check = checksum_finish((uint64_t)(uint16_t)~check + (uint16_t)~old_word + new_word);
-		memcpy(&ip->check, &check, sizeof(check));
-	}
+	if (type == ETHERTYPE_IPV6 && frame->size >= offset + sizeof(struct ip6_hdr))
+		*hop_limit -= *hop_limit > 1;
+	if (type != ETHERTYPE_IP || frame->size < offset + sizeof(struct iphdr) || *ttl <= 1)
+		return;
+	/* RFC 1624, eqn. 3: HC' = ~(~HC + ~m + m'), of the word that TTL and protocol are. */
+	memcpy(&before, ttl, sizeof(before));
+	--*ttl;
+	memcpy(&after, ttl, sizeof(after));
+	memcpy(&check, ip + offsetof(struct iphdr, check), sizeof(check));
+	check = checksum_finish((uint64_t)(uint16_t)~check + (uint16_t)~before + after);
+	memcpy(ip + offsetof(struct iphdr, check), &check, sizeof(check));
 }
 
 void touch_frames(struct touched *touched, enum touch touch, struct pkt_buf *frames[], uint32_t count)
