@@ -283,7 +283,7 @@ void mirror_link(struct mirror *m)
 	if (rc < 0)
 		log_warning("%s: cannot set the carrier: %s", m->state.name, strerror(-rc));
 	if (link.up)
-		log_info("%s: link up, %u Mbit/s", m->state.name, link.speed);
+		log_info(link.speed ? "%s: link up, %u Mbit/s" : "%s: link up", m->state.name, link.speed);
 	else
 		log_info("%s: link down", m->state.name);
 }

@@ -87,7 +87,7 @@ void report_print_text(const struct report *r, FILE *out)
 	fprintf(out, "%s on %s (%s)  MAC " MAC_FORMAT "  MTU %u  ", r->ifname, r->device, r->driver,
 		MAC_ARGS(r->mac), r->mtu);
 	if (r->link.up)
-		fprintf(out, "link up, %u Mbit/s\n", r->link.speed);
+		fprintf(out, r->link.speed ? "link up, %u Mbit/s\n" : "link up\n", r->link.speed);
 	else
 		fprintf(out, "link down\n");
 	fprintf(out, "up %.1f s  link changes %" PRIu64 "  resets %" PRIu64 "\n", r->uptime_s,
