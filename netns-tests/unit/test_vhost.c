@@ -506,6 +506,7 @@ static void signal_worker(struct fixture *f)
 	struct pkt_buf *frames[4];
 	uint8_t data[60] = {0};
 	int fd = kernel_port_fd(f->port);
+	eventfd_t signals;
 
 	/* Awake: the ring is looked at, no signal is needed. */
 	for (int i = 0; i < 3; i++) {
@@ -522,8 +523,10 @@ static void signal_worker(struct fixture *f)
 	assert_int_equal(take(f, frames, 4), 1);
 	pkt_buf_free(frames[0]);
 	/* Awake again. */
+	eventfd_read(fd, &signals);
 	vhost_rig_send(&rig, data, sizeof(data), NULL);
 	vhost_rig_serve(&rig);
+	assert_false(signalled(fd));
 	/* A frame that came before the arming: no signal, so no sleep. */
 	assert_true(kernel_port_arm(f->port));
 	assert_false(signalled(fd));
