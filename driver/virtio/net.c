@@ -459,6 +459,11 @@ static void net_read_stats(const struct ixy_device *ixy, struct ixy_stats *stats
 	}
 }
 
+static struct mempool *net_rx_pool(const struct ixy_device *ixy, uint16_t queue)
+{
+	return net_device_const(ixy)->rx[queue].pool;
+}
+
 static int net_read_register(struct ixy_device *ixy, uint32_t offset, uint32_t *value)
 {
 	if (offset % 4)
@@ -493,6 +498,7 @@ static const struct ixy_device_ops net_ops = {
 	.tx_pending = net_tx_pending,
 	.rx_irq_fd = net_rx_irq_fd,
 	.rx_irq_arm = net_rx_irq_arm,
+	.rx_pool = net_rx_pool,
 	.event_fd = net_event_fd,
 	.poll_events = net_poll_events,
 	.reset = net_reset,
