@@ -71,7 +71,7 @@ int bar_guard_add(void *virt, size_t size)
 		__atomic_store_n(&bars[i].start, (uintptr_t)virt, __ATOMIC_RELEASE);
 		return 0;
 	}
-	return ixy_fail(ENOSPC, "more than %d mapped devices in one process", MAX_BARS);
+	return ixy_fail(ENOSPC, "more than %d mapped BARs in one process", MAX_BARS);
 }
 
 void bar_guard_remove(void *virt)

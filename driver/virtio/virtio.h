@@ -145,7 +145,8 @@ void virtio_notify_by_call(struct virtio_device *dev, uint16_t index);
 /*
  * Tell the device that queue `index` has new buffers: to be called when virtqueue_publish() says so. One store, which
  * is an exit from the virtual machine all the same: a microsecond or several. The release orders it behind the ring's
- * writes. Where the register is an I/O port (legacy) it is a system call more, pwrite(), some 0.2 us on top of that.
+ * writes. Where the register is an I/O port (legacy) a system call comes on top, pwrite(): one to three microseconds
+ * more, so that it is EVENT_IDX, by which devices ask for few of them, that makes such a device bearable.
  */
 static inline void virtio_notify(struct virtio_device *dev, uint16_t index)
 {

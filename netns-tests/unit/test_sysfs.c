@@ -128,6 +128,9 @@ static void bus_mastering_that_a_crash_left_on_is_turned_off(void **state)
 	assert_int_equal(pci_open(ADDRESS, NULL, &pci), 0);
 	assert_int_equal(pread(fd, &command, 1, PCI_COMMAND), 1);
 	assert_int_equal(command & PCI_COMMAND_MASTER, 0);
+	/* Nor does it raise its interrupt pin, which nobody would quiet. */
+	assert_int_equal(pread(fd, &command, 1, PCI_COMMAND + 1), 1);
+	assert_int_equal(command, PCI_COMMAND_INTX_DISABLE >> 8);
 	assert_int_equal(pci_bus_master(pci, true), 0);
 	pci_close(pci);
 	assert_int_equal(pread(fd, &command, 1, PCI_COMMAND), 1);
