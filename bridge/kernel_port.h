@@ -29,7 +29,7 @@ struct kernel_port_ops {
 		struct queue_counters *counters);
 	int (*fd)(const struct kernel_port *port);
 	uint32_t (*room)(struct kernel_port *port);
-	uint32_t (*reclaim)(struct kernel_port *port);
+	uint32_t (*reclaim)(struct kernel_port *port, struct queue_counters *counters);
 	bool (*arm)(struct kernel_port *port);
 	void (*set_up)(struct kernel_port *port, bool up);
 	void (*shut)(struct kernel_port *port);
@@ -45,7 +45,7 @@ struct kernel_port {
 
 /*
  * Hand count frames to the kernel. All are consumed: those that it does not take are counted in
- * counters->drops, the others in counters->rx. Returns 0, or -EBADFD once the interface has been deleted.
+ * counters->drops, the others in counters->rx, at the latest when they are reclaimed. Returns 0, or -EBADFD once the interface has been deleted.
  */
 static inline int kernel_port_send(
 	struct kernel_port *port, struct pkt_buf *frames[], uint32_t count, struct queue_counters *counters)
@@ -78,9 +78,9 @@ static inline uint32_t kernel_port_room(struct kernel_port *port)
  * Take back the buffers of frames that the kernel is done with, which kernel_port_send() does otherwise: for a port
  * that nothing is sent to for now. Returns how many frames the kernel still has.
  */
-static inline uint32_t kernel_port_reclaim(struct kernel_port *port)
+static inline uint32_t kernel_port_reclaim(struct kernel_port *port, struct queue_counters *counters)
 {
-	return port->ops->reclaim ? port->ops->reclaim(port) : 0;
+	return port->ops->reclaim ? port->ops->reclaim(port, counters) : 0;
 }
 
 /* A look for frames costs no system call. */

@@ -293,7 +293,7 @@ static uint32_t drain(struct kernel_port *kernel_port, struct queue_counters *co
 
 	if (port->vhost < 0)
 		return 0;
-	while (vhost_port_reclaim(kernel_port) && !port->failed && clock_ns() < end)
+	while (vhost_port_reclaim(kernel_port, counters) && !port->failed && clock_ns() < end)
 		nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
 	disconnect(port);
 	lost = vhost_port_empty(port, counters, IXY_DROP_SHUTDOWN);

@@ -53,6 +53,7 @@ static void __attribute__((cold)) fail(struct vhost_port *port)
 
 /* --- into the kernel ---------------------------------------------------------------------------------- */
 
+/* Frames count as delivered when they come back: those that are in a ring that breaks are not. */
 static void free_sent(struct vhost_port *port)
 {
 	struct virtqueue *vq = &port->rings[VHOST_TX_RING].vq;
@@ -61,19 +62,34 @@ static void free_sent(struct vhost_port *port)
 
 	do {
 		n = virtqueue_take(vq, used, VHOST_BATCH);
-		for (int i = 0; i < n; i++)
-			pkt_buf_free(used[i].cookie);
+		for (int i = 0; i < n; i++) {
+			struct pkt_buf *frame = used[i].cookie;
+
+			port->done_frames += pkt_buf_wire_frames(frame);
+			port->done_bytes += pkt_buf_wire_bytes(frame);
+			pkt_buf_free(frame);
+		}
 	} while (n == VHOST_BATCH);
 	if (unlikely(n < 0))
 		fail(port);
 }
 
+static void count_sent(struct vhost_port *port, struct queue_counters *counters)
+{
+	if (!port->done_frames)
+		return;
+	counter_add(&counters->rx.frames, port->done_frames);
+	counter_add(&counters->rx.bytes, port->done_bytes);
+	port->done_frames = port->done_bytes = 0;
+}
+
 /* Also for the other direction: buffers may have come back to the pool that the ring lacked. */
-uint32_t vhost_port_reclaim(struct kernel_port *kernel_port)
+uint32_t vhost_port_reclaim(struct kernel_port *kernel_port, struct queue_counters *counters)
 {
 	struct vhost_port *port = vhost_port_of(kernel_port);
 
 	free_sent(port);
+	count_sent(port, counters);
 	if (virtqueue_free_count(&port->rings[VHOST_RX_RING].vq) >= REFILL_AT)
 		vhost_port_refill(port);
 	return virtqueue_pending(&port->rings[VHOST_TX_RING].vq);
@@ -94,7 +110,7 @@ uint32_t vhost_port_room(struct kernel_port *kernel_port)
 	return (VHOST_TX_ENTRIES - VHOST_TX_IN_FLIGHT) / PKT_BUF_MAX_SEGMENTS;
 }
 
-/* 0, or why the frame is lost. */
+/* Why the frame is lost; -1: it is not. */
 static int add_frame(struct virtqueue *vq, struct pkt_buf *frame)
 {
 	struct virtqueue_piece pieces[MAX_PIECES];
@@ -120,13 +136,11 @@ int vhost_port_send(struct kernel_port *kernel_port, struct pkt_buf *frames[], u
 	struct vhost_port *port = vhost_port_of(kernel_port);
 	struct vhost_ring *ring = &port->rings[VHOST_TX_RING];
 	const bool down = atomic_load_explicit(&port->down, memory_order_relaxed);
-	uint64_t delivered = 0, bytes = 0;
 
 	free_sent(port);
+	count_sent(port, counters);
 	for (uint32_t i = 0; i < count; i++) {
 		struct pkt_buf *frame = frames[i];
-		const uint32_t wire_frames = pkt_buf_wire_frames(frame);
-		const uint64_t wire_bytes = pkt_buf_wire_bytes(frame);
 		int lost;
 
 		/* The kernel would drop the first two kinds without a word. */
@@ -136,17 +150,12 @@ int vhost_port_send(struct kernel_port *kernel_port, struct pkt_buf *frames[], u
 			lost = IXY_DROP_KERNEL_RUNT;
 		else
 			lost = add_frame(&ring->vq, frame);
-		if (likely(lost < 0)) {
-			delivered += wire_frames;
-			bytes += wire_bytes;
-		} else {
-			counter_add(&counters->drops[lost], wire_frames);
+		if (unlikely(lost >= 0)) {
+			counter_add(&counters->drops[lost], pkt_buf_wire_frames(frame));
 			pkt_buf_free(frame);
 		}
 	}
 	publish(ring);
-	counter_add(&counters->rx.frames, delivered);
-	counter_add(&counters->rx.bytes, bytes);
 	counter_add(&counters->rx.bursts, 1);
 	return 0;
 }
@@ -270,6 +279,7 @@ int vhost_port_recv(struct kernel_port *kernel_port, struct pkt_buf *frames[], u
 	uint64_t wire_frames = 0, bytes = 0;
 	uint32_t n = 0;
 
+	count_sent(port, counters);
 	virtqueue_disarm(vq);
 	while (n < count) {
 		enum ixy_drop reason;
@@ -338,7 +348,9 @@ uint32_t vhost_port_empty(struct vhost_port *port, struct queue_counters *counte
 		buf->next = NULL;
 		pkt_buf_free(buf);
 	}
-	if (counters)
+	if (counters) {
+		count_sent(port, counters);
 		counter_add(&counters->drops[reason], lost);
+	}
 	return lost;
 }

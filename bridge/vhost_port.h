@@ -33,11 +33,12 @@ struct vhost_port {
 	/* What came back from the receive ring and has not been looked at: used[used_first .. used_last - 1]. */
 	struct virtqueue_used used[VHOST_BATCH];
 	uint32_t used_first, used_last;
-	bool failed;       /* the rings are broken, and that has been told */
-	_Atomic bool down; /* the interface, by its user's will */
-	int vhost;         /* the descriptor of /dev/vhost-net; -1: none */
-	int call;          /* eventfd: there are frames from the kernel */
-	int error;         /* eventfd: see vhost_port_error_fd() */
+	uint64_t done_frames, done_bytes; /* the kernel has taken, and no counter says so yet */
+	bool failed;                      /* the rings are broken, and that has been told */
+	_Atomic bool down;                /* the interface, by its user's will */
+	int vhost;                        /* the descriptor of /dev/vhost-net; -1: none */
+	int call;                         /* eventfd: there are frames from the kernel */
+	int error;                        /* eventfd: see vhost_port_error_fd() */
 } __attribute__((aligned(WORKER_LINES)));
 
 /* The operations; those for the port's end are in vhost.c. */
@@ -47,7 +48,7 @@ int vhost_port_recv(
 	struct kernel_port *port, struct pkt_buf *frames[], uint32_t count, struct queue_counters *counters);
 int vhost_port_fd(const struct kernel_port *port);
 uint32_t vhost_port_room(struct kernel_port *port);
-uint32_t vhost_port_reclaim(struct kernel_port *port);
+uint32_t vhost_port_reclaim(struct kernel_port *port, struct queue_counters *counters);
 bool vhost_port_arm(struct kernel_port *port);
 
 /* Put empty buffers into the receive ring, as many as there is room for and the pool has. */

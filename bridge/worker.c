@@ -334,7 +334,8 @@ static void block(struct worker *w)
 	} else if (held_back || w->full || !w->has_irq) {
 		nap(w, w->nap_ns);
 		w->nap_ns = w->nap_ns * 2 < NAP_MAX_NS ? w->nap_ns * 2 : NAP_MAX_NS;
-	} else if (ixy_tx_pending(w->config.dev, w->config.queue) || kernel_port_reclaim(w->config.port)) {
+	} else if (ixy_tx_pending(w->config.dev, w->config.queue) ||
+		   kernel_port_reclaim(w->config.port, w->counters)) {
 		ev_timer_again(w->loop, &w->reclaim);
 	} else {
 		ev_timer_stop(w->loop, &w->reclaim);
@@ -393,7 +394,7 @@ static void end_quiet(struct worker *w)
 static void reclaim(struct worker *w)
 {
 	ixy_tx_batch(w->config.dev, w->config.queue, NULL, 0);
-	kernel_port_reclaim(w->config.port);
+	kernel_port_reclaim(w->config.port, w->counters);
 }
 
 /* Nothing moved in the last round. */
@@ -418,7 +419,7 @@ static void idle(struct worker *w)
 		if (w->config.poll && ixy_tx_pending(w->config.dev, w->config.queue))
 			ixy_tx_batch(w->config.dev, w->config.queue, NULL, 0);
 		if (w->config.poll)
-			kernel_port_reclaim(w->config.port);
+			kernel_port_reclaim(w->config.port, w->counters);
 	}
 	if (w->config.poll || now - w->quiet_since_ns < w->spin_ns) {
 		cpu_relax();
