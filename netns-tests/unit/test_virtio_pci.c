@@ -229,8 +229,6 @@ static void a_device_that_goes_past_the_iommu_gets_no_virtual_addresses(void **s
 
 /* --- capabilities -------------------------------------------------------------------------------- */
 
-#define FIELD(name) offsetof(struct virtio_pci_cap, name), sizeof(((struct virtio_pci_cap *)0)->name)
-
 static void malformed_capabilities_are_refused_with_what_is_wrong(void **state)
 {
 	static const struct {

@@ -11,6 +11,9 @@
 
 #define F(bit) (1ull << (bit))
 
+/* Offset and size of a field of a capability, for virtio_rig_capability(). */
+#define FIELD(name) offsetof(struct virtio_pci_cap, name), sizeof(((struct virtio_pci_cap *)0)->name)
+
 static struct virtio_rig rig;
 
 static inline void assert_says(const char *text)
