@@ -22,7 +22,8 @@ lint="$build libcmocka-dev clang clang-format clang-tidy shellcheck mandoc valgr
 
 # dpdk-testpmd, the peer, lives in dpdk-dev; it loads its drivers when it starts.
 bench="$build iproute2 iperf3 ethtool procps jq util-linux valgrind
-	dpdk-dev librte-net-af-packet23 librte-net-af-xdp23 librte-net-tap23 librte-mempool-ring23 gnuplot-nox"
+	dpdk-dev librte-net-af-packet23 librte-net-af-xdp23 librte-net-tap23 librte-net-virtio23 librte-net-ixgbe23
+	librte-mempool-ring23 gnuplot-nox"
 
 usage()
 {
