@@ -31,6 +31,7 @@ run_program()
 {
 	name=$(basename "$1")
 	log=$dir/$name.log
+	: >"$log"
 	start=$(date +%s)
 	# The program writes to a file, not to a pipe: a process that it leaves behind cannot hold us here.
 	# timeout(1) puts it in a process group of its own and ends that group.
