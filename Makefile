@@ -228,6 +228,15 @@ bench-cost-run: $(METERS)
 	@IXY_BUILD=$(BUILD) contrib/bench/fwd_cost.sh
 	$(GIVE_BACK)
 
+##   figures     the papers' figures, of this driver: plots and a page in build/figures (see contrib/bench/README.md)
+.PHONY: figures figures-run
+figures:
+	@contrib/install-deps.sh bench
+	@$(MAKE) -s figures-run
+figures-run: all $(BENCH) $(METERS)
+	@IXY_BUILD=$(BUILD) contrib/bench/figures.sh
+	$(GIVE_BACK)
+
 ##   install     programs, library, headers, man pages, completion, unit (DESTDIR, PREFIX=/usr/local)
 ##   uninstall   take them away again
 HEADERS  := $(wildcard driver/ixy.h driver/packet.h driver/dma.h driver/drop.h driver/checksum.h \
