@@ -40,8 +40,12 @@
 #define NET_VLAN_TAG      4
 #define NET_TX_PIECES     (VIRTQUEUE_INDIRECT_MAX - 1) /* buffers a frame, at most; a header may come on top */
 #define NET_MAX_UNICAST   127
-#define NET_MAX_MULTICAST 512  /* with more, all multicast frames are let in */
-#define NET_SUPER_BUFFER  4096 /* bytes of a receive buffer where super-frames come */
+#define NET_MAX_MULTICAST 512 /* with more, all multicast frames are let in */
+/*
+ * Bytes of a receive buffer where super-frames come: five to the longest, so that each takes few descriptors, and one
+ * writev() into a tap stays within the eight pieces for which the kernel allocates nothing.
+ */
+#define NET_SUPER_BUFFER (14 * 1024)
 
 #define NET_HEADER_SIZE 12 /* struct virtio_net_hdr_v1 */
 _Static_assert(sizeof(struct virtio_net_hdr_v1) == NET_HEADER_SIZE, "5.1.6");

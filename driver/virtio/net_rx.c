@@ -263,7 +263,7 @@ uint32_t net_rx_batch(struct ixy_device *ixy, uint16_t queue, struct pkt_buf *bu
 	uint64_t frames = 0, bytes = 0;
 	uint32_t n = 0;
 
-	if (unlikely(q->broken || !q->vq.num))
+	if (unlikely(q->broken || !virtqueue_num(&q->vq)))
 		return 0;
 	while (n < limit) {
 		struct virtqueue_used used[NET_BURST];
@@ -302,7 +302,7 @@ uint32_t net_rx_batch(struct ixy_device *ixy, uint16_t queue, struct pkt_buf *bu
 			q->armed = false;
 		}
 	}
-	if (virtqueue_free_count(&q->vq) >= q->vq.num / 8 && q->running)
+	if (virtqueue_free_count(&q->vq) >= virtqueue_num(&q->vq) / 8 && q->running)
 		refill(dev, q);
 	return n;
 }
@@ -327,7 +327,7 @@ void net_rx_irq_arm(struct ixy_device *ixy, uint16_t queue)
 	struct net_rx_queue *q = &dev->rx[queue];
 	uint64_t signals;
 
-	if (!dev->interrupts || q->broken || !q->vq.num)
+	if (!dev->interrupts || q->broken || !virtqueue_num(&q->vq))
 		return;
 	/* Empties the eventfd; it fails with EAGAIN where it was empty, which is as good. */
 	if (read(q->irq_fd, &signals, sizeof(signals)) < 0)
@@ -342,9 +342,9 @@ void net_rx_irq_arm(struct ixy_device *ixy, uint16_t queue)
 int net_rx_alloc(struct net_device *dev, uint16_t queue)
 {
 	struct net_rx_queue *q = &dev->rx[queue];
-	/* The ring's buffers, as many again in the caller's hands or in another device's transmit ring. */
-	const uint32_t buffers = dev->rx_size * 2u + 1024;
 	const bool large = dev->rx_kinds && dev->merge;
+	/* The ring's, as many again in the caller's hands or in another device's transmit ring, and some. */
+	const uint32_t buffers = dev->rx_size * 2u + (large ? 320 : 1024);
 
 	q->pool = ixy_mempool_create(&dev->ixy, buffers, large ? NET_SUPER_BUFFER : PKT_BUF_DATA_SIZE);
 	if (!q->pool)
@@ -383,7 +383,7 @@ void net_rx_empty(struct net_device *dev, uint16_t queue, enum ixy_drop reason)
 
 	q->running = false;
 	/* The device has handed these over. Whatever is wrong with a frame, it ends once. */
-	while (q->vq.num && !q->broken) {
+	while (virtqueue_num(&q->vq) && !q->broken) {
 		struct virtqueue_used used[NET_BURST];
 		int got = virtqueue_take(&q->vq, used, NET_BURST);
 
@@ -400,7 +400,7 @@ void net_rx_empty(struct net_device *dev, uint16_t queue, enum ixy_drop reason)
 	}
 	pkt_buf_free(q->chain);
 	q->chain = NULL;
-	while (q->vq.num && (buf = virtqueue_detach(&q->vq)))
+	while (virtqueue_num(&q->vq) && (buf = virtqueue_detach(&q->vq)))
 		mempool_put(q->pool, &buf, 1);
 	virtqueue_free(&q->vq);
 	__atomic_store_n(&q->broken, false, __ATOMIC_RELAXED);

@@ -437,9 +437,9 @@ void net_tx_empty(struct net_device *dev, uint16_t queue, enum ixy_drop reason)
 	uint64_t lost = 0, bytes = 0;
 
 	q->running = false;
-	if (q->vq.num && !q->broken)
+	if (virtqueue_num(&q->vq) && !q->broken)
 		reclaim(dev, q);
-	while (q->vq.num && (frame = virtqueue_detach(&q->vq))) {
+	while (virtqueue_num(&q->vq) && (frame = virtqueue_detach(&q->vq))) {
 		lost += pkt_buf_wire_frames(frame);
 		bytes += pkt_buf_wire_bytes(frame);
 		pkt_buf_free(frame);
