@@ -13,7 +13,7 @@
 #define IXY_DROP_REASONS(X) \
 	X(RX_NO_DESCRIPTOR, "rx-no-descriptor", "the NIC had no free receive descriptor: the host was too slow") \
 	X(RX_ERROR, "rx-error", "the NIC marked the frame bad: CRC, length, symbol or oversize error") \
-	X(RX_BAD_DESCRIPTOR, "rx-bad-descriptor", "the NIC wrote back a length or a chain that its buffers cannot hold") \
+	X(RX_BAD_DESCRIPTOR, "rx-bad-descriptor", "the NIC wrote back a length, a chain or an offload that does not fit its buffers or the frame") \
 	X(RX_TOO_LONG, "rx-too-long", "the frame is longer than the interface's MTU allows") \
 	X(RX_RESET, "rx-reset", "the frame was in the receive ring when the NIC had to be reset")                 \
 	X(TX_RING_FULL, "tx-ring-full", "the transmit ring was full: the wire is slower than the sender") \
