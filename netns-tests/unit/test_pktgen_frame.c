@@ -78,6 +78,9 @@ static void every_length_and_stamp_has_right_headers_and_checksums(void **state)
 			assert_int_equal(get16(buf->data + (ipv6 ? 54 : 34)), (65000 + size % 500) & 0xffff);
 			assert_int_equal(l4_sum(buf->data, size, ipv6), 0xffff);
 			assert_int_not_equal(get16(buf->data + (ipv6 ? 60 : 40)), 0);
+			assert_true(frame_checksum_right(buf));
+			buf->data[size - 1] ^= 4;
+			assert_false(frame_checksum_right(buf));
 		}
 	}
 	free(buf);
@@ -178,6 +181,41 @@ static void other_frames_have_no_stamp(void **state)
 	free(buf);
 }
 
+static void lengths_that_are_not_true_are_no_right_checksum(void **state)
+{
+	struct frame_config config = config_of(false);
+	struct pkt_buf *buf = new_buffer();
+	struct frame_template template;
+
+	(void)state;
+	make(&template, buf, &config, 60, &(struct frame_stamp){0});
+	for (uint32_t length = 0; length < 65536; length++) {
+		put16(buf->data + 38, length);
+		assert_true(frame_checksum_right(buf) == (length == 60 - 34));
+	}
+	free(buf);
+}
+
+static void a_checksum_goes_over_all_segments(void **state)
+{
+	struct frame_config config = config_of(true);
+	struct pkt_buf *buf = new_buffer(), *second = new_buffer();
+	struct frame_template template;
+
+	(void)state;
+	make(&template, buf, &config, 3001, &(struct frame_stamp){.number = 9});
+	memcpy(second->data, buf->data + 1024, 3001 - 1024);
+	second->size = 3001 - 1024;
+	buf->size = 1024;
+	buf->next = second;
+	buf->segments = 2;
+	assert_true(frame_checksum_right(buf));
+	second->data[1000] ^= 1;
+	assert_false(frame_checksum_right(buf));
+	free(buf);
+	free(second);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -186,6 +224,8 @@ int main(void)
 		cmocka_unit_test(with_offload_the_field_holds_the_pseudo_headers_sum),
 		cmocka_unit_test(without_a_checksum_the_field_is_zero_in_ipv4_only),
 		cmocka_unit_test(other_frames_have_no_stamp),
+		cmocka_unit_test(lengths_that_are_not_true_are_no_right_checksum),
+		cmocka_unit_test(a_checksum_goes_over_all_segments),
 	};
 	return cmocka_run_group_tests_name("pktgen frame", tests, NULL, NULL);
 }

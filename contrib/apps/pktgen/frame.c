@@ -159,3 +159,33 @@ bool frame_read_stamp(const uint8_t *frame, size_t size, struct frame_stamp *sta
 	stamp->time_ns = be64toh(wire.time_ns);
 	return true;
 }
+
+bool frame_checksum_right(const struct pkt_buf *frame)
+{
+	const size_t l3 = sizeof(struct ether_header);
+	const uint8_t *ip = frame->data + l3;
+	bool ipv6 = *ip >> 4 == 6;
+	size_t l4 = head_size(ipv6) - sizeof(struct udphdr), addresses;
+	struct udphdr udp;
+	uint64_t sum;
+	uint32_t left;
+
+	memcpy(&udp, frame->data + l4, sizeof(udp));
+	left = ntohs(udp.len);
+	if (!udp.check && !ipv6)
+		return true;
+	if (left < sizeof(udp) || left > frame->frame_size - l4)
+		return false;
+	addresses = ipv6 ? offsetof(struct ip6_hdr, ip6_src) : offsetof(struct iphdr, saddr);
+	sum = ipv6 ? checksum_pseudo6(ip + addresses, ip + addresses + 16, IPPROTO_UDP, left)
+		   : checksum_pseudo4(ip + addresses, ip + addresses + 4, IPPROTO_UDP, left);
+	for (const struct pkt_buf *buf = frame; buf && left; buf = buf->next, l4 = 0) {
+		uint32_t part = buf->size - (uint32_t)l4 < left ? buf->size - (uint32_t)l4 : left;
+
+		if (part % 2 && part < left)
+			return true; /* a sum does not go on from an odd place: not judged */
+		sum = checksum_add(sum, buf->data + l4, part);
+		left -= part;
+	}
+	return checksum_finish(sum) == 0;
+}

@@ -69,4 +69,10 @@ void frame_stamp(const struct frame_template *template, struct pkt_buf *buf, con
 /* False: none of ours. frame: size bytes of the frame's beginning. */
 bool frame_read_stamp(const uint8_t *frame, size_t size, struct frame_stamp *stamp);
 
+/*
+ * Is the UDP checksum of a frame of ours right, or is there none? In software: a device says of good ones that they are,
+ * but an 82599 does not say of UDP that it is wrong.
+ */
+bool frame_checksum_right(const struct pkt_buf *frame);
+
 #endif

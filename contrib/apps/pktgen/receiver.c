@@ -91,8 +91,6 @@ static void take(struct receiver *receiver, const struct pkt_buf *frame, uint64_
 	struct sequence *sequence;
 	struct frame_stamp stamp;
 
-	if (frame->flags & PKT_RX_L4_CSUM_BAD)
-		total->bad_checksum++;
 	if (!frame_read_stamp(frame->data, frame->size, &stamp)) {
 		total->other++;
 		return;
@@ -103,6 +101,11 @@ static void take(struct receiver *receiver, const struct pkt_buf *frame, uint64_
 			return;
 		}
 		change_run(receiver, stamp.run);
+	}
+	/* PKT_TX_L4_CSUM: a local sender has left it to a NIC that is not there. */
+	if (!(frame->flags & (PKT_RX_L4_CSUM_GOOD | PKT_TX_L4_CSUM)) && !frame_checksum_right(frame)) {
+		total->bad_checksum++;
+		return;
 	}
 	if (!total->frames)
 		total->first_ns = now_ns;

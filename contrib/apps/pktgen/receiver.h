@@ -23,7 +23,7 @@ struct received {
 	uint64_t lost;          /* as far as numbers tell: gaps */
 	uint64_t reordered, duplicates;
 	uint64_t other;        /* somebody else's frames, or another run's */
-	uint64_t bad_checksum; /* of all, as the device has found */
+	uint64_t bad_checksum; /* numbered, and changed on the way: counts for nothing else */
 	uint64_t other_clock;  /* of the numbered ones: no latency */
 	uint64_t first_ns, last_ns;
 };
