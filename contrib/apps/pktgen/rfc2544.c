@@ -179,7 +179,7 @@ __attribute__((format(printf, 1, 2))) static void progress(const char *format, .
 static void open_sender(struct sender *new, unsigned from, uint32_t size)
 {
 	struct frame_config frames = {.to = {198, 19, 0, 1},
-		.from = {198, 18, 0, 1}, /* what RFC 2544, C.2.2, has set aside for it */
+		.from = {198, 18, 0, 1}, /* what RFC 2544, appendix C, has set aside for it */
 		.to_port = 7,
 		.from_port = 49152,
 		.flows = 1,

@@ -1,7 +1,7 @@
 /*
  * What became of a flow's numbered frames: lost, duplicated, out of order.
  *
- * A frame is reordered if one with a higher number has come before it (RFC 4737, 3.3). Whether its number has been seen
+ * A frame is reordered if one with a higher number has come before it (RFC 4737). Whether its number has been seen
  * before is kept for the last SEQUENCE_WINDOW numbers; a frame that is later than that cannot be told from a duplicate
  * and counts as reordered.
  *
