@@ -10,6 +10,8 @@
 #include <stdarg.h>
 #include <unistd.h>
 
+#include "traffic.h"
+
 #define ANSWER_SECONDS 20
 #define EJECT_SECONDS  30
 #define LINE_ROOM      8192
@@ -70,6 +72,16 @@ bool slot_connect(struct vm *vm)
 	return vm->monitor >= 0 && read_line(vm, line, in_seconds(ANSWER_SECONDS)) &&
 	       strstr(line, "{\"QMP\"") && ask(vm, "{\"execute\": \"qmp_capabilities\"}\n", line) &&
 	       strstr(line, "\"return\": {}");
+}
+
+const char *slot_filter(struct vm *vm)
+{
+	static char answer[LINE_ROOM];
+
+	if (!ask(vm, "{\"execute\": \"query-rx-filter\", \"arguments\": {\"name\": \"nic\"}}\n", answer) ||
+		!strstr(answer, "\"return\": ["))
+		fail_msg("QEMU does not tell of filters: %s", answer);
+	return answer;
 }
 
 /* The text of a JSON string up to its end, in place. */
@@ -162,11 +174,24 @@ static void plug_tap(struct vm *vm, unsigned queues)
 		TAP_MTU);
 }
 
+/* One failure is not to be the next test's, too. */
+static void clean_up(struct vm *vm)
+{
+	vm_run(vm, COMMAND_SECONDS,
+		"pids=$(pidof ixy-tapd ping socat iperf3) && kill -9 $pids; ip link del ixy0");
+	slot_unplug(vm);
+	traffic_cable_mtu(vm, 1500);
+	vm_excuse_iommu_faults(vm);
+}
+
 void slot_plug(struct vm *vm, const struct slot_nic *nic)
 {
 	unsigned queues = nic->queues ? nic->queues : 1;
 
+	if (vm->plugged)
+		clean_up(vm);
 	plug_tap(vm, queues);
+	vm->plugged = true;
 	vm->ejected = false;
 	/* The two vectors beside those of the queues are the configuration's and the control queue's. */
 	slot_monitor(vm,
@@ -191,6 +216,7 @@ void slot_await_empty(struct vm *vm)
 		if (!read_line(vm, line, deadline))
 			fail_msg("the guest does not let go of the function");
 	slot_monitor(vm, "netdev_del wire");
+	vm->plugged = false;
 }
 
 void slot_unplug(struct vm *vm)

@@ -36,7 +36,7 @@ struct slot_nic {
 	"csum=off,gso=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off," \
 	"guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off,ctrl_guest_offloads=off"
 
-/* Plug a function in; returns when the guest's kernel has it. The slot is empty before. */
+/* Plug a function in; returns when the guest's kernel has it. What a test that failed has left there goes first. */
 void slot_plug(struct vm *vm, const struct slot_nic *nic);
 /* The guest is asked to let go of it, and has; slot_eject() only asks. */
 void slot_unplug(struct vm *vm);
@@ -45,6 +45,12 @@ void slot_await_empty(struct vm *vm);
 
 /* The function's link, which the tap's carrier does not tell it. */
 void slot_link(struct vm *vm, bool up);
+
+/*
+ * What the function has been told to let in, as QEMU describes it: JSON, with members such as "promiscuous": true (QEMU's
+ * query-rx-filter). Constant string until the next call.
+ */
+const char *slot_filter(struct vm *vm);
 
 /* Give QEMU's monitor a command. Returns its answer, constant string until the next call. */
 const char *slot_ask(struct vm *vm, const char *command);

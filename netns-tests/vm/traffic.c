@@ -60,11 +60,16 @@ void traffic_streams(struct vm *vm)
 
 void traffic_file(struct vm *vm)
 {
+	traffic_file_of(vm, FILE_MIB);
+}
+
+void traffic_file_of(struct vm *vm, unsigned mib)
+{
 	const char *folder = commands_folder();
 	struct process *receiver;
 	char sum[65] = {0};
 
-	command_ok(NULL, "head -c %dM /dev/urandom >%s/sent", FILE_MIB, folder);
+	command_ok(NULL, "head -c %uM /dev/urandom >%s/sent", mib, folder);
 	memcpy(sum, command_ok(NULL, "sha256sum <%s/sent", folder), 64);
 
 	vm_ok(vm, "socat -u TCP4-LISTEN:5001 OPEN:/run/file,creat,trunc >/dev/null 2>&1 & "

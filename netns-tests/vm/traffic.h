@@ -19,6 +19,7 @@ void traffic_sizes(struct vm *vm);
 void traffic_streams(struct vm *vm);
 /* A file of random bytes there over IPv4 and back over IPv6, with its checksum compared. */
 void traffic_file(struct vm *vm);
+void traffic_file_of(struct vm *vm, unsigned mib);
 
 /* The MTU of the cable and of the peer; the guest's interface has its own ways. */
 void traffic_cable_mtu(struct vm *vm, unsigned mtu);

@@ -415,6 +415,12 @@ void vm_finish(struct vm *vm)
 		fail_msg("ixy-softnic ended with %d:\n%s", status, process_stderr(vm->rig->softnic));
 }
 
+bool vm_begin(void)
+{
+	cmocka_set_test_filter(getenv("IXY_TESTS"));
+	return rig_begin();
+}
+
 int vm_test_begin(void **state)
 {
 	(void)state;

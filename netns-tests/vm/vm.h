@@ -21,19 +21,20 @@
 struct vm {
 	struct rig *rig; /* the namespaces, and the software NIC's control socket */
 	struct process *qemu;
-	const char *nic; /* the PCI function under test: VM_NIC, or SLOT_NIC where there is a slot */
-	int agent;       /* the guest's side: scripts in, answers out; -1: the guest is gone */
-	int monitor;     /* QEMU's, where there is a slot (slot.h); else -1 */
-	bool ejected;    /* the slot has become empty */
-	char *output;    /* of the last script */
-	uint64_t
-		excused; /* IOMMU faults that a test meant to happen; with a slot: lines of QEMU's complaints */
+	const char *nic;  /* the PCI function under test: VM_NIC, or SLOT_NIC where there is a slot */
+	int agent;        /* the guest's side: scripts in, answers out; -1: the guest is gone */
+	int monitor;      /* QEMU's, where there is a slot (slot.h); else -1 */
+	bool plugged;     /* there is something in the slot */
+	bool ejected;     /* of which the guest has let go */
+	char *output;     /* of the last script */
+	uint64_t excused; /* IOMMU faults that a test meant; with a slot, lines of QEMU's complaints */
 };
 
-/* main() of a test program; softnic: options of ixy-softnic. */
+/* main() of a test program. IXY_TESTS in the environment chooses among them, by a name with wildcards. */
 #define VM_TEST(name) cmocka_unit_test_setup_teardown(name, vm_test_begin, vm_test_end)
 #define vm_main(subject, tests, up) \
-	(rig_begin() ? cmocka_run_group_tests_name(subject, tests, up, vm_group_end) : EXIT_FAILURE)
+	(vm_begin() ? cmocka_run_group_tests_name(subject, tests, up, vm_group_end) : EXIT_FAILURE)
+bool vm_begin(void);
 int vm_test_begin(void **state);
 int vm_test_end(void **state);
 int vm_group_end(void **state);
