@@ -28,9 +28,8 @@ bool app_has_said(struct process *p, const char *text)
 void app_await(struct process *p, const char *text)
 {
 	if (!wait_for(APP_SECONDS, app_has_said(p, text) || !process_running(p)) || !app_has_said(p, text)) {
-		char *out = strdup(process_stdout(p));
-
-		fail_msg("%s did not say \"%s\" but: %s%s", p->name, text, out ? out : "", process_stderr(p));
+		print_error("%s", process_stdout(p));
+		fail_msg("%s did not say \"%s\" but: %s", p->name, text, process_stderr(p));
 	}
 }
 
@@ -65,9 +64,8 @@ void app_assert_exits(struct process *p, int status)
 	int got = process_wait(p, APP_SECONDS * slow_factor());
 
 	if (got != status) {
-		char *out = strdup(process_stdout(p));
-
-		fail_msg("%s: status %d: %s%s", p->name, got, out ? out : "", process_stderr(p));
+		print_error("%s", process_stdout(p));
+		fail_msg("%s: status %d: %s", p->name, got, process_stderr(p));
 	}
 	process_assert_sane(p);
 }

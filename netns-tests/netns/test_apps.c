@@ -6,11 +6,12 @@
  *	p1 =========================== d1		for those that want two ports
  *					x0 ==== x1	for those that bring both ends of a cable
  */
-#include "rig.h"
+#include "app_rig.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -34,40 +35,14 @@ static struct process *start(const char *netns, const char *name, const char *fo
 	__attribute__((format(printf, 3, 4)));
 static struct process *start(const char *netns, const char *name, const char *format, ...)
 {
-	char arguments[256];
+	char path[32], arguments[256];
 	va_list args;
 
+	snprintf(path, sizeof(path), "apps/%s", name);
 	va_start(args, format);
 	vsnprintf(arguments, sizeof(arguments), format, args);
 	va_end(args);
-	return process_start(name, netns, "exec %s %s", app_path(name), arguments);
-}
-
-/* It has printed this, on either way out. */
-static bool has_said(struct process *p, const char *text)
-{
-	return strstr(process_stdout(p), text) || strstr(process_stderr(p), text);
-}
-
-static void await(struct process *p, const char *text)
-{
-	if (!wait_for(SECONDS, has_said(p, text) || !process_running(p)) || !has_said(p, text))
-		fail_msg("%s did not say \"%s\" but: %s%s", p->name, text, process_stdout(p),
-			process_stderr(p));
-}
-
-/* What it counted: the number before " frames" in its line "NAME: ...". */
-static uint64_t total(struct process *p, const char *name)
-{
-	const char *line = process_stdout(p);
-	size_t length = strlen(name);
-	unsigned long long frames;
-
-	while (line && (strncmp(line, name, length) || sscanf(line + length, ": %llu frames", &frames) != 1))
-		line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL;
-	if (!line)
-		fail_msg("%s gave no total \"%s\" but: %s", p->name, name, process_stdout(p));
-	return line ? frames : 0;
+	return app_start(netns, path, "%s", arguments);
 }
 
 static void assert_no_program(const char *netns, const char *ifname)
@@ -78,24 +53,6 @@ static void assert_no_program(const char *netns, const char *ifname)
 static void assert_program(const char *netns, const char *ifname)
 {
 	assert_non_null(strstr(command_ok(netns, "ip -details link show dev %s", ifname), "prog/xdp"));
-}
-
-/* It ends by itself, with this status. */
-static void assert_exits(struct process *p, int status)
-{
-	int got = process_wait(p, SECONDS * slow_factor());
-
-	if (got != status)
-		fail_msg("%s: status %d: %s%s", p->name, got, process_stdout(p), process_stderr(p));
-	process_assert_sane(p);
-}
-
-/* SIGTERM, and it ends as it should. */
-static void assert_stops(struct process *p)
-{
-	assert_true(process_running(p));
-	assert_int_equal(process_stop(p), 0);
-	process_assert_sane(p);
 }
 
 /* Both ends of a cable in one namespace, both up, without any noise of the host's own. */
@@ -167,7 +124,7 @@ static void hello_xdp_greets_over_a_cable(void **state)
 
 	add_cable(rig->host, "x0", "x1");
 	p = start(rig->host, "hello_xdp", "--count 3 x0 x1");
-	assert_exits(p, 0);
+	app_assert_exits(p, 0);
 	assert_non_null(strstr(process_stdout(p), "x1: native program"));
 	assert_non_null(strstr(process_stdout(p), "x1: 60 bytes: hello from x0, number 1\n"
 						  "x1: 60 bytes: hello from x0, number 2\n"
@@ -183,7 +140,7 @@ static void hello_xdp_says_when_there_is_no_cable(void **state)
 
 	add_cable(rig->host, "x0", "x1");
 	p = start(rig->host, "hello_xdp", "x0 d0");
-	assert_exits(p, 1);
+	app_assert_exits(p, 1);
 	assert_non_null(strstr(process_stderr(p), "nothing arrives at d0"));
 	assert_no_program(rig->host, "d0");
 }
@@ -194,10 +151,10 @@ static void dev1_to_dev2(struct rig *rig, const char *options)
 
 	add_cable(rig->host, "x0", "x1");
 	p = start(rig->host, "dev1_to_dev2", "%s x0 x1", options);
-	assert_exits(p, 0);
+	app_assert_exits(p, 0);
 	assert_non_null(strstr(process_stdout(p), "missing 0, out of order 0"));
-	assert_int_equal(total(p, "sent"), 50000);
-	assert_int_equal(total(p, "received"), 50000);
+	assert_int_equal(app_total(p, "sent"), 50000);
+	assert_int_equal(app_total(p, "received"), 50000);
 	assert_int_equal(link_statistic(rig->host, "x1", "rx_packets"), 50000);
 	assert_no_program(rig->host, "x1");
 }
@@ -224,9 +181,9 @@ static void dev1_to_dev2_tells_how_many_are_missing(void **state)
 
 	add_cable(rig->host, "x0", "x1");
 	p = start(rig->host, "dev1_to_dev2", "--count 3000 x0 d0"); /* no cable between these */
-	assert_exits(p, 1);
-	assert_int_equal(total(p, "sent"), 3000);
-	assert_int_equal(total(p, "received"), 0);
+	app_assert_exits(p, 1);
+	assert_int_equal(app_total(p, "sent"), 3000);
+	assert_int_equal(app_total(p, "received"), 0);
 	assert_non_null(strstr(process_stdout(p), "missing 3000, out of order 0"));
 	assert_no_program(rig->host, "d0");
 }
@@ -239,8 +196,8 @@ static void shared_umem_sends_frames_in_circles(void **state)
 
 	add_cable(rig->host, "x0", "x1");
 	p = start(rig->host, "shared_umem", "--rounds 20k --frames 16 x0 x1");
-	assert_exits(p, 0);
-	rounds = total(p, "rounds");
+	app_assert_exits(p, 0);
+	rounds = app_total(p, "rounds");
 	/* The last batch may go past the mark. */
 	assert_in_range(rounds, 20000, 20000 + 16);
 	assert_in_range(link_statistic(rig->host, "x1", "rx_packets"), rounds, rounds + 16);
@@ -279,7 +236,7 @@ static void dumpframes_shows_the_protocol_and_leaves_the_rest_to_the_kernel(void
 	size_t size;
 	int from, kernel;
 
-	await(p, "native program");
+	app_await(p, "native program");
 	from = raw_open(rig->peer, "p0");
 	kernel = raw_open(rig->host, "d0");
 	size = frame_udp4(frame, mac_b, mac_a, "192.0.2.1", "192.0.2.2", 1234, 53, 30);
@@ -288,9 +245,9 @@ static void dumpframes_shows_the_protocol_and_leaves_the_rest_to_the_kernel(void
 		raw_send(from, frame, size);
 		raw_send(from, other, sizeof(other));
 	}
-	assert_exits(p, 0);
-	await(p, "02:00:00:00:00:0a > 02:00:00:00:00:0b  0800 72 bytes  192.0.2.1 > 192.0.2.2 UDP 1234 > "
-		 "53\n");
+	app_assert_exits(p, 0);
+	app_await(p, "02:00:00:00:00:0a > 02:00:00:00:00:0b  0800 72 bytes  192.0.2.1 > 192.0.2.2 UDP 1234 > "
+		     "53\n");
 	assert_null(strstr(process_stdout(p), "88b5"));
 	assert_non_null(strstr(process_stderr(p), "\n3 frames\n"));
 	/* The kernel got the others, and none of these. */
@@ -310,7 +267,7 @@ static void dumpframes_listens_on_all_queues_and_ends_by_signal(void **state)
 
 	add_cable(rig->host, "x0", "x1");
 	p = start(rig->host, "dumpframes", "x1");
-	await(p, "2 queues");
+	app_await(p, "2 queues");
 	assert_program(rig->host, "x1");
 	for (unsigned queue = 0; queue < 2; queue++) {
 		char text[64];
@@ -318,12 +275,12 @@ static void dumpframes_listens_on_all_queues_and_ends_by_signal(void **state)
 		sender = start(rig->host, "sendudp",
 			"--queue %u --to 192.0.2.2 --from 192.0.2.1 --mac 2:0:0:0:0:b --port %u --count 1 x0",
 			queue, 1000 + queue);
-		assert_exits(sender, 0);
+		app_assert_exits(sender, 0);
 		snprintf(text, sizeof(text), "UDP 9 > %u\n", 1000 + queue);
-		await(p, text);
+		app_await(p, text);
 	}
 	assert_non_null(strstr(process_stdout(p), "queue 1  "));
-	assert_stops(p);
+	app_assert_ends_by(p, SIGTERM);
 	assert_non_null(strstr(process_stderr(p), "\n2 frames\n"));
 	assert_no_program(rig->host, "x1");
 }
@@ -333,14 +290,14 @@ static void a_killed_example_leaves_no_program(void **state)
 	struct rig *rig = *state;
 	struct process *p = start(rig->host, "dumpframes", "d0");
 
-	await(p, "native program");
+	app_await(p, "native program");
 	assert_program(rig->host, "d0");
 	process_kill(p);
 	assert_no_program(rig->host, "d0");
 	/* The next one gets the interface, its queue too. */
 	p = start(rig->host, "l2fwd", "d0");
-	await(p, "native program");
-	assert_stops(p);
+	app_await(p, "native program");
+	app_assert_ends_by(p, SIGTERM);
 }
 
 static void a_second_example_on_the_same_interface_says_who_has_it(void **state)
@@ -351,19 +308,19 @@ static void a_second_example_on_the_same_interface_says_who_has_it(void **state)
 
 	add_cable(rig->host, "x0", "x1");
 	first = start(rig->host, "l2fwd", "--queue 0 --mode generic x0");
-	await(first, "x0: generic program");
+	app_await(first, "x0: generic program");
 	second = start(rig->host, "dumpframes", "--queue 1 x0");
-	assert_exits(second, 1);
+	app_assert_exits(second, 1);
 	snprintf(text, sizeof(text), "held by process %d (l2fwd)", (int)first->pid);
 	assert_non_null(strstr(process_stderr(second), "x0 has another XDP program"));
 	assert_non_null(strstr(process_stderr(second), text));
 
 	/* The same queue is taken even before that. */
 	second = start(rig->host, "dumpframes", "--queue 0 x0");
-	assert_exits(second, 1);
+	app_assert_exits(second, 1);
 	assert_non_null(strstr(process_stderr(second), "queue 0"));
 	assert_program(rig->host, "x0");
-	assert_stops(first);
+	app_assert_ends_by(first, SIGTERM);
 	assert_no_program(rig->host, "x0");
 }
 
@@ -375,7 +332,7 @@ static void rebroadcast_sends_to_everybody(void **state)
 	uint8_t frame[100], expected[100];
 	int fd;
 
-	await(p, "d0: native");
+	app_await(p, "d0: native");
 	fd = raw_open(rig->peer, "p0");
 	frame_test(frame, sizeof(frame), everybody, mac_a, 99); /* not a second time */
 	raw_send(fd, frame, sizeof(frame));
@@ -387,8 +344,8 @@ static void rebroadcast_sends_to_everybody(void **state)
 		assert_int_equal(seen.size, sizeof(expected));
 		assert_memory_equal(seen.data, expected, sizeof(expected));
 	}
-	assert_exits(p, 0);
-	assert_int_equal(total(p, "rebroadcast"), 20);
+	app_assert_exits(p, 0);
+	assert_int_equal(app_total(p, "rebroadcast"), 20);
 	close(fd);
 	assert_no_program(rig->host, "d0");
 }
@@ -422,15 +379,15 @@ static void forward_both_ways(struct rig *rig, const char *options, size_t size)
 			command_ok(rig->host, "ip link set d%u mtu 9000", i);
 		}
 	p = start(rig->host, "l2fwd", "--quiet %s d0 d1", options);
-	await(p, "d1: ");
+	app_await(p, "d1: ");
 	fds[0] = raw_open(rig->peer, "p0");
 	fds[1] = raw_open(rig->peer, "p1");
 	assert_passes(fds[0], fds[1], size);
 	assert_passes(fds[1], fds[0], size);
-	assert_stops(p);
+	app_assert_ends_by(p, SIGTERM);
 	/* IPv6 of the peers' stacks comes on top. */
-	assert_in_range(total(p, "d0 to d1"), FRAMES, FRAMES + 50);
-	assert_in_range(total(p, "d1 to d0"), FRAMES, FRAMES + 50);
+	assert_in_range(app_total(p, "d0 to d1"), FRAMES, FRAMES + 50);
+	assert_in_range(app_total(p, "d1 to d0"), FRAMES, FRAMES + 50);
 	assert_non_null(strstr(
 		process_stdout(p), "d0: 0 lost because this program was too slow, 0 for other reasons"));
 	close(fds[0]);
@@ -473,7 +430,7 @@ static void l2fwd_with_one_interface_sends_frames_back(void **state)
 	uint8_t frame[200], expected[200];
 	int fd;
 
-	await(p, "d0: native program, copy");
+	app_await(p, "d0: native program, copy");
 	fd = raw_open(rig->peer, "p0");
 	for (uint32_t i = 0; i < FRAMES; i++) {
 		frame_test(frame, sizeof(frame), mac_b, mac_a, i);
@@ -483,7 +440,7 @@ static void l2fwd_with_one_interface_sends_frames_back(void **state)
 		assert_int_equal(seen.size, sizeof(expected));
 		assert_memory_equal(seen.data, expected, sizeof(expected));
 	}
-	assert_stops(p);
+	app_assert_ends_by(p, SIGTERM);
 	close(fd);
 	assert_no_program(rig->host, "d0");
 }
@@ -506,7 +463,7 @@ static void sendudp_reaches_a_socket_in_full_and_in_order(void **state)
 
 	/* The kernel knows nobody there yet. */
 	p = start(rig->host, "sendudp", "--to 192.0.2.2 --port 4000 d0");
-	assert_exits(p, 1);
+	app_assert_exits(p, 1);
 	assert_non_null(strstr(process_stderr(p), "ping it first"));
 	assert_int_equal(command(rig->host, "ping -c 1 -W 5 192.0.2.2"), 0);
 
@@ -523,8 +480,8 @@ static void sendudp_reaches_a_socket_in_full_and_in_order(void **state)
 			number = number << 8 | data[byte];
 		assert_int_equal(number, i);
 	}
-	assert_exits(p, 0);
-	assert_int_equal(total(p, "sent"), 2000);
+	app_assert_exits(p, 0);
+	assert_int_equal(app_total(p, "sent"), 2000);
 	close(fd);
 }
 
@@ -534,10 +491,10 @@ static void sendudp_keeps_its_rate(void **state)
 	struct process *p = start(rig->host, "sendudp",
 		"--to 192.0.2.2 --from 192.0.2.1 --mac 2:0:0:0:0:b --rate 1000 --time 2s d0");
 
-	assert_exits(p, 0);
+	app_assert_exits(p, 0);
 	/* Never more than are due; on a busy machine it may end late. */
-	assert_in_range(total(p, "sent"), 1000, 1000 * (2 + SECONDS * slow_factor()));
-	assert_true(link_statistic(rig->peer, "p0", "rx_packets") >= total(p, "sent"));
+	assert_in_range(app_total(p, "sent"), 1000, 1000 * (2 + SECONDS * slow_factor()));
+	assert_true(link_statistic(rig->peer, "p0", "rx_packets") >= app_total(p, "sent"));
 }
 
 static void sendudp_ends_when_the_interface_goes_down(void **state)
@@ -553,7 +510,7 @@ static void sendudp_ends_when_the_interface_goes_down(void **state)
 			SECONDS),
 		0);
 	command_ok(rig->host, "ip link set d0 down");
-	assert_exits(p, 1);
+	app_assert_exits(p, 1);
 	assert_non_null(strstr(process_stderr(p), "down"));
 }
 
@@ -564,22 +521,22 @@ static void xdpbench_counts_what_arrives(void **state)
 	uint64_t before, sent;
 
 	receiver = start(rig->host, "xdpbench", "rxdrop d0");
-	await(receiver, "d0: native program");
+	app_await(receiver, "d0: native program");
 	command_ok(rig->peer, "sysctl -qw net.ipv6.conf.p0.disable_ipv6=1");
 	before = link_statistic(rig->host, "d0", "rx_packets");
 	sender = start(rig->peer, "sendudp",
 		"--to 192.0.2.2 --from 192.0.2.1 --mac 2:0:0:0:0:b --rate 5k --count 5000 p0");
-	assert_exits(sender, 0);
+	app_assert_exits(sender, 0);
 	assert_soon(SECONDS, link_statistic(rig->host, "d0", "rx_packets") - before >= 5000);
-	assert_soon(SECONDS, has_said(receiver, "rxdrop 0.000 Mpps")); /* all has been taken */
-	assert_stops(receiver);
-	assert_in_range(total(receiver, "rxdrop"), 5000, 5000 + 50);
+	assert_soon(SECONDS, app_has_said(receiver, "rxdrop 0.000 Mpps")); /* all has been taken */
+	app_assert_ends_by(receiver, SIGTERM);
+	assert_in_range(app_total(receiver, "rxdrop"), 5000, 5000 + 50);
 	assert_no_program(rig->host, "d0");
 
 	before = link_statistic(rig->peer, "p0", "rx_packets");
 	sender = start(rig->host, "xdpbench", "--time 1s --size 128 txonly d0");
-	assert_exits(sender, 0);
-	sent = total(sender, "txonly");
+	app_assert_exits(sender, 0);
+	sent = app_total(sender, "txonly");
 	assert_true(sent > 1000);
 	/* Those of its last batch may not have left any more. */
 	assert_in_range(link_statistic(rig->peer, "p0", "rx_packets") - before, sent - 256, sent);
