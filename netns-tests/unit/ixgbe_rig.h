@@ -219,6 +219,7 @@ static inline void assert_received(struct rig *rig, uint16_t queue, uint32_t num
 	assert_int_equal(ixy_rx_batch(rig->dev, queue, &frame, 1), 1);
 	assert_int_equal(frame->frame_size, size);
 	for (struct pkt_buf *buf = frame; buf; buf = buf->next) {
+		assert_ptr_equal(buf->pool, ixy_rx_pool(rig->dev, queue));
 		memcpy(got + n, buf->data, buf->size);
 		n += buf->size;
 	}

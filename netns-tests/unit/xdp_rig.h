@@ -107,8 +107,10 @@ static inline struct pkt_buf *rig_take(struct xdp_rig *rig)
 	struct pkt_buf *frame;
 
 	do {
-		if (ixy_rx_batch(rig->dev, 0, &frame, 1) == 1)
+		if (ixy_rx_batch(rig->dev, 0, &frame, 1) == 1) {
+			assert_ptr_equal(frame->pool, ixy_rx_pool(rig->dev, 0));
 			return frame;
+		}
 	} while (rig_now_ms() < end);
 	return NULL;
 }
