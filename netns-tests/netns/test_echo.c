@@ -111,8 +111,7 @@ static void datagrams_come_back_with_ports_swapped(void **state)
 	command_ok(rig->peer, "ip addr add %s/24 dev p0", rig->v4_peer);
 	command_ok(rig->peer, "ping -nqc1 -W5 %s", rig->v4_host);
 	fd = raw_open(rig->peer, "p0");
-	/* To a group's address, from which nobody may send. */
-	link_mac(rig->peer, "p0", mac);
+	/* Its own address is what ARP has learnt. */
 	sscanf(command_ok(rig->peer, "ip neigh show %s | sed 's/.*lladdr //'", rig->v4_host),
 		"%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4], &mac[5]);
 	size = frame_udp4(frame, mac, other, rig->v4_peer, rig->v4_host, 4000, 7, 100);
