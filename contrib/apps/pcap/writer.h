@@ -1,7 +1,9 @@
 /*
  * A file that is written behind the capture's back: records go into memory at once, a thread of its own writes them
  * out in large pieces. When the disk is slower than the wire for longer than the memory lasts, records are refused,
- * never waited for.
+ * never waited for. Without the thread large pieces alone would not do: a receive ring of 4096 descriptors lasts for
+ * 275 us of 64-byte frames at 10 Gbit/s, and a write of 256 KiB into the page cache was measured at 100 us as a rule and
+ * at half a second when the machine was busy.
  *
  * The memory is a ring of chunks. The capture fills one and submits it, the thread writes it and gives it back:
  *
