@@ -35,8 +35,8 @@
 #define FRAMES       (1u << 16) /* a run */
 #define SLOW_FRAMES  (1u << 13) /* with the software NIC */
 #define LANE_RUNS    7
-#define STEP_FRAMES  2048u      /* by single steps: whole rings, so that refill is counted in full */
-#define MODEL_FRAMES 128u       /* the same with the software NIC, which takes thousands */
+#define STEP_FRAMES  2048u /* by single steps: whole rings, so that refill is counted in full */
+#define MODEL_FRAMES 128u  /* the same with the software NIC, which takes thousands */
 #define THREAD_NS    UINT64_C(300000000)
 #define TOUCHED_BYTE 48
 
