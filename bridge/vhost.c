@@ -121,18 +121,19 @@ int vhost_usable(void)
 static int tell_memory(const struct vhost_port *port)
 {
 	const struct dma_region *regions[] = {port->config.pool->dma, port->config.received->dma};
-	struct {
+	union {
 		struct vhost_memory table;
-		struct vhost_memory_region regions[2];
+		uint8_t room[sizeof(struct vhost_memory) + 2 * sizeof(struct vhost_memory_region)];
 	} memory = {0};
 
 	for (size_t i = 0; i < 2; i++) {
 		if (i > 0 && regions[i] == regions[0])
 			break;
-		memory.regions[i].guest_phys_addr = (uintptr_t)regions[i]->virt;
-		memory.regions[i].userspace_addr = (uintptr_t)regions[i]->virt;
-		memory.regions[i].memory_size = regions[i]->size;
-		memory.table.nregions++;
+		memory.table.regions[memory.table.nregions++] = (struct vhost_memory_region){
+			.guest_phys_addr = (uintptr_t)regions[i]->virt,
+			.userspace_addr = (uintptr_t)regions[i]->virt,
+			.memory_size = regions[i]->size,
+		};
 	}
 	return tell(port->vhost, VHOST_SET_MEM_TABLE, &memory, "the packet buffers' memory");
 }

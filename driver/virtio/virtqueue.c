@@ -141,13 +141,14 @@ void *virtqueue_detach(struct virtqueue *vq)
 
 /* --- adding ------------------------------------------------------------------------------------------- */
 
+/* The last three fields in one store. */
 static inline void write_desc(
 	struct vring_desc *desc, const struct virtqueue_piece *piece, uint16_t flags, uint16_t next)
 {
+	const uint64_t rest = piece->size | (uint64_t)flags << 32 | (uint64_t)next << 48;
+
 	desc->addr = piece->address;
-	desc->len = piece->size;
-	desc->flags = flags;
-	desc->next = next;
+	memcpy(&desc->len, &rest, sizeof(rest));
 }
 
 /* The chain that begins at head, of count descriptors of the ring, is complete; next is the first free one now. */
@@ -174,9 +175,11 @@ static uint32_t capacity_of(const struct virtqueue_piece *in, unsigned count)
 	return sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
 }
 
+/* Two functions apart from virtqueue_add(), so that a frame in one piece, the usual one, saves no registers. */
+
 /* 2.7.5.3: one descriptor of the ring points at a table that holds the chain. */
-static void add_indirect(struct virtqueue *vq, const struct virtqueue_piece *pieces, unsigned out,
-	unsigned count, void *cookie)
+static int __attribute__((noinline)) add_indirect(struct virtqueue *vq, const struct virtqueue_piece *pieces,
+	unsigned out, unsigned count, void *cookie)
 {
 	const uint16_t head = vq->free_head;
 	const size_t first = (size_t)head * VIRTQUEUE_INDIRECT_MAX;
@@ -186,6 +189,8 @@ static void add_indirect(struct virtqueue *vq, const struct virtqueue_piece *pie
 		.size = (uint32_t)(count * sizeof(*table)),
 	};
 
+	if (unlikely(vq->free_count == 0))
+		return -ENOSPC;
 	for (unsigned i = 0; i < count; i++)
 		write_desc(&table[i], &pieces[i],
 			(uint16_t)((i < out ? 0 : VRING_DESC_F_WRITE) |
@@ -193,27 +198,16 @@ static void add_indirect(struct virtqueue *vq, const struct virtqueue_piece *pie
 			(uint16_t)(i + 1 < count ? i + 1 : 0));
 	write_desc(&vq->desc[head], &all, VRING_DESC_F_INDIRECT, 0);
 	hand_out(vq, head, 1, vq->slots[head].next, capacity_of(pieces + out, count - out), cookie);
+	return 0;
 }
 
-int virtqueue_add(
-	struct virtqueue *vq, const struct virtqueue_piece *pieces, unsigned out, unsigned in, void *cookie)
+/* Linked in the ring. */
+static int __attribute__((noinline)) add_chain(struct virtqueue *vq, const struct virtqueue_piece *pieces,
+	unsigned out, unsigned count, void *cookie)
 {
-	const unsigned count = out + in;
 	const uint16_t head = vq->free_head;
 	uint16_t at = head, next;
 
-	if (unlikely(vq->broken))
-		return -EPROTO;
-	if (unlikely(out > vq->num || in > vq->num || count == 0 || count > vq->num))
-		return -EINVAL;
-	if (vq->tables && count > VIRTQUEUE_DIRECT_MAX && count <= VIRTQUEUE_INDIRECT_MAX) {
-		if (unlikely(vq->free_count == 0))
-			return -ENOSPC;
-		add_indirect(vq, pieces, out, count, cookie);
-		return 0;
-	}
-	if (unlikely(vq->free_count < count))
-		return -ENOSPC;
 	for (unsigned i = 0;; i++) {
 		const bool last = i + 1 == count;
 
@@ -225,25 +219,60 @@ int virtqueue_add(
 			break;
 		at = next;
 	}
-	hand_out(vq, head, (uint16_t)count, next, capacity_of(pieces + out, in), cookie);
+	hand_out(vq, head, (uint16_t)count, next, capacity_of(pieces + out, count - out), cookie);
 	return 0;
 }
 
+int virtqueue_add(
+	struct virtqueue *vq, const struct virtqueue_piece *pieces, unsigned out, unsigned in, void *cookie)
+{
+	const unsigned count = out + in;
+
+	if (unlikely(vq->broken))
+		return -EPROTO;
+	if (unlikely(out > vq->num || in > vq->num || count == 0 || count > vq->num))
+		return -EINVAL;
+	if (vq->tables && count > VIRTQUEUE_DIRECT_MAX && count <= VIRTQUEUE_INDIRECT_MAX)
+		return add_indirect(vq, pieces, out, count, cookie);
+	if (unlikely(vq->free_count < count))
+		return -ENOSPC;
+	if (likely(count == 1)) {
+		const uint16_t head = vq->free_head;
+
+		write_desc(&vq->desc[head], pieces, in ? VRING_DESC_F_WRITE : 0, 0);
+		hand_out(vq, head, 1, vq->slots[head].next, in ? pieces->size : 0, cookie);
+		return 0;
+	}
+	return add_chain(vq, pieces, out, count, cookie);
+}
+
+/* The hot path of receiving: what the loop changes is kept out of memory. */
 unsigned virtqueue_add_each(struct virtqueue *vq, const struct virtqueue_piece pieces[],
 	void *const cookies[], unsigned count, bool in)
 {
-	const uint16_t flags = in ? VRING_DESC_F_WRITE : 0;
+	const uint16_t flags = in ? VRING_DESC_F_WRITE : 0, mask = (uint16_t)(vq->num - 1);
+	struct virtqueue_slot *const slots = vq->slots;
+	struct vring_desc *const desc = vq->desc;
+	__virtio16 *const ring = vq->avail->ring;
+	uint16_t head = vq->free_head, avail_idx = vq->avail_idx;
 
 	if (unlikely(vq->broken))
 		return 0;
 	if (count > vq->free_count)
 		count = vq->free_count;
 	for (unsigned i = 0; i < count; i++) {
-		const uint16_t head = vq->free_head, next = vq->slots[head].next;
+		struct virtqueue_slot *slot = &slots[head];
 
-		write_desc(&vq->desc[head], &pieces[i], flags, next);
-		hand_out(vq, head, 1, next, in ? pieces[i].size : 0, cookies[i]);
+		write_desc(&desc[head], &pieces[i], flags, 0);
+		slot->cookie = cookies[i];
+		slot->capacity = in ? pieces[i].size : 0;
+		slot->count = 1;
+		ring[avail_idx++ & mask] = head;
+		head = slot->next;
 	}
+	vq->free_head = head;
+	vq->free_count = (uint16_t)(vq->free_count - count);
+	vq->avail_idx = avail_idx;
 	return count;
 }
 
@@ -265,6 +294,9 @@ bool virtqueue_publish(struct virtqueue *vq)
 
 /* --- taking ------------------------------------------------------------------------------------------- */
 
+/* An entry of the used ring, id in the lower half, which lies on a multiple of 4 only. */
+typedef uint64_t used_entry __attribute__((aligned(VRING_USED_ALIGN_SIZE)));
+
 static int __attribute__((cold)) fail_broken(const struct virtqueue *vq)
 {
 	return ixy_fail(EPROTO, "the virtqueue is broken: the device %s", vq->broken);
@@ -274,24 +306,26 @@ static int __attribute__((cold)) fail_broken(const struct virtqueue *vq)
  * Many legacy devices leave something in the length of a chain that they only read; the standard advises to ignore it
  * (2.7.8.3).
  */
-static inline bool length_fits(const struct virtqueue *vq, const struct virtqueue_slot *slot, uint32_t length)
+static inline bool length_fits(const struct virtqueue *vq, uint32_t capacity, uint32_t length)
 {
-	return likely(length <= slot->capacity) || (slot->capacity == 0 && !vq->modern);
+	return likely(length <= capacity) || (capacity == 0 && !vq->modern);
 }
 
 int virtqueue_take(struct virtqueue *vq, struct virtqueue_used used[], unsigned max)
 {
 	struct virtqueue_slot *const slots = vq->slots;
 	const uint16_t mask = (uint16_t)(vq->num - 1);
+	const struct vring_used_elem *const ring = vq->used->ring;
+	const uint16_t used_idx = vq->used_idx;
 	uint16_t free_head = vq->free_head, free_count = vq->free_count;
-	unsigned count = (uint16_t)(vq->used_seen - vq->used_idx), i;
+	unsigned count = (uint16_t)(vq->used_seen - used_idx), i;
 
 	if (unlikely(vq->broken))
 		return fail_broken(vq);
 	if (count < max) {
 		vq->used_seen = __atomic_load_n(&vq->used->idx, __ATOMIC_ACQUIRE);
-		count = (uint16_t)(vq->used_seen - vq->used_idx);
-		if (unlikely(count > (uint16_t)(vq->published - vq->used_idx))) {
+		count = (uint16_t)(vq->used_seen - used_idx);
+		if (unlikely(count > (uint16_t)(vq->published - used_idx))) {
 			vq->broken = "says that it has used more buffers than it was given";
 			return fail_broken(vq);
 		}
@@ -299,34 +333,37 @@ int virtqueue_take(struct virtqueue *vq, struct virtqueue_used used[], unsigned 
 	if (count > max)
 		count = max;
 	for (i = 0; i < count; i++) {
-		const struct vring_used_elem *entry = &vq->used->ring[(vq->used_idx + i) & mask];
-		/* Each is read once: the memory is the device's. */
-		const uint32_t id = __atomic_load_n(&entry->id, __ATOMIC_RELAXED);
-		const uint32_t length = __atomic_load_n(&entry->len, __ATOMIC_RELAXED);
+		/* Read once: the memory is the device's. */
+		const uint64_t entry = *(const volatile used_entry *)&ring[(used_idx + i) & mask];
+		const uint32_t id = (uint32_t)entry, length = (uint32_t)(entry >> 32);
 		struct virtqueue_slot *slot, *last;
+		uint32_t capacity;
+		uint16_t taken;
 
 		if (unlikely(id > mask || slots[id].count == 0)) {
 			vq->broken = "returns a buffer that it does not have";
 			break;
 		}
 		slot = last = &slots[id];
-		if (unlikely(!length_fits(vq, slot, length))) {
+		capacity = slot->capacity;
+		taken = slot->count;
+		if (unlikely(!length_fits(vq, capacity, length))) {
 			vq->broken = "says that it has written more than a buffer holds";
 			break;
 		}
 		used[i].cookie = slot->cookie;
-		used[i].written = likely(slot->capacity) ? length : 0;
+		used[i].written = length <= capacity ? length : 0; /* see length_fits() */
 		/* The chain goes in front of the free ones. */
-		for (uint16_t n = slot->count; n > 1; n--)
+		for (uint16_t n = taken; unlikely(n > 1); n--)
 			last = &slots[last->next];
-		free_count = (uint16_t)(free_count + slot->count);
+		free_count = (uint16_t)(free_count + taken);
 		slot->count = 0;
 		last->next = free_head;
 		free_head = (uint16_t)id;
 	}
 	vq->free_head = free_head;
 	vq->free_count = free_count;
-	vq->used_idx = (uint16_t)(vq->used_idx + i);
+	vq->used_idx = (uint16_t)(used_idx + i);
 	return i || likely(!vq->broken) ? (int)i : fail_broken(vq);
 }
 
