@@ -164,14 +164,12 @@ static inline enum ixy_drop judge(const struct net_device *dev, struct net_rx_qu
 
 /* --- frames ------------------------------------------------------------------------------------------- */
 
-/* The frame in hand will not be one: its buffers go back, also those that are still to come. */
+/* The frame in hand will not be one. The buffers that it still lacks come without a chain to belong to. */
 static void give_up(struct net_rx_queue *q, enum ixy_drop reason)
 {
 	pkt_buf_free(q->chain);
 	q->chain = NULL;
-	if (!q->discard)
-		net_count(&q->stats.drops[reason], 1);
-	q->discard = q->missing > 0;
+	net_count(&q->stats.drops[reason], 1);
 }
 
 /* The frame in hand is complete. Returns it, if it is one for the caller. */
@@ -241,14 +239,18 @@ static struct pkt_buf *take(
 	}
 	q->missing--;
 	first = q->chain;
-	buf->data = header;
-	buf->size = written;
-	pkt_buf_set_flags(buf, 0, 1);
-	if (unlikely(q->discard || written == 0 || first->frame_size + written > LONGEST_FRAME)) {
+	if (unlikely(!first)) { /* it was given up */
+		mempool_put(q->pool, &buf, 1);
+		return NULL;
+	}
+	if (unlikely(written == 0 || first->frame_size + written > LONGEST_FRAME)) {
 		mempool_put(q->pool, &buf, 1);
 		give_up(q, IXY_DROP_RX_BAD_DESCRIPTOR);
 		return NULL;
 	}
+	buf->data = header;
+	buf->size = written;
+	pkt_buf_set_flags(buf, 0, 1);
 	q->chain_last->next = buf;
 	q->chain_last = buf;
 	first->frame_size += written;
@@ -370,7 +372,6 @@ void net_rx_start(struct net_device *dev, uint16_t queue)
 
 	q->chain = NULL;
 	q->missing = 0;
-	q->discard = false;
 	q->armed = false;
 	q->running = true;
 	refill(dev, q);

@@ -114,13 +114,14 @@ static void drop(struct net_tx_queue *q, struct pkt_buf *frame, enum ixy_drop re
 
 /* --- super-frames that the device does not cut ---------------------------------------------------------- */
 
-/* Copy the header, then the pieces, into a chain of buffers. NULL: not enough of them. */
+/* Copy the pieces, size bytes of them and not none, into a chain of buffers. NULL: not enough buffers. */
 static struct pkt_buf *gather(struct mempool *pool, const struct iovec *iov, uint32_t size)
 {
 	struct pkt_buf *first = NULL, *last = NULL;
 	size_t used = 0; /* of *iov */
+	uint32_t left = size;
 
-	for (uint32_t left = size; left > 0;) {
+	do {
 		struct pkt_buf *buf = pkt_buf_alloc(pool);
 
 		if (!buf) {
@@ -148,7 +149,7 @@ static struct pkt_buf *gather(struct mempool *pool, const struct iovec *iov, uin
 			first = buf;
 		}
 		last = buf;
-	}
+	} while (left > 0);
 	first->frame_size = size;
 	return first;
 }
