@@ -9,6 +9,8 @@
 #define MEMORY   (1u << 20) /* a power of two */
 #define ALIGN(n) (((n) + sizeof(struct record) - 1) / sizeof(struct record) * sizeof(struct record))
 
+_Static_assert(PACE_BUFFER == TXPB_TOTAL_KIB << 10, "as the card has it");
+
 struct record { /* in the memory, followed by the frame */
 	int64_t gone_ns;
 	uint32_t size; /* 0: no frame, the next one is at the beginning */

@@ -2,7 +2,7 @@
  * ixy-pktgen: numbered, timed frames at a rate, and what becomes of them.
  *
  *	main.c                  send, receive, or both, as the command line says
- *	rfc2544.c, search.c     the tests of RFC 2544 between two devices
+ *	rfc2544.c               the tests of RFC 2544 between two devices: search.c says which trial.c comes next
  *	run.c                   the loop: sender.c and receiver.c take turns
  *	sender.c                schedule.c says when, frame.c or replay.c what
  *	receiver.c              sequence.c finds what is missing, histogram.c keeps the latencies
@@ -250,7 +250,7 @@ static double asked_for(const struct schedule_config *schedule, const struct rep
 	double wire =
 		replay ? (double)replay->bytes / (double)replay->count + FRAME_WIRE : sizes_mean_wire(&sizes);
 
-	if (original_times)
+	if (replay && original_times)
 		return replay_period_ns(replay)
 			       ? (double)replay->count * 1e9 / (double)replay_period_ns(replay)
 			       : 0;

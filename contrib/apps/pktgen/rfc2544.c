@@ -19,12 +19,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "contrib/apps/pktgen/rfc2544_result.h"
 #include "contrib/apps/pktgen/search.h"
 #include "contrib/apps/pktgen/trial.h"
 
 #define SECOND       UINT64_C(1000000000)
-#define LEARNING     3  /* frames each way before the tests: section 23 */
-#define POINTS       10 /* of the loss curve */
+#define LEARNING     3 /* frames each way before the tests: section 23 */
 #define BATCH        32
 #define DISTURBANCES 3   /* trials that are not counted, at one rate */
 #define CLOSE        0.9 /* part of the rate that must come through for a second try */
@@ -38,7 +38,6 @@ static struct rate max_rate = {.kind = RATE_PERCENT, .value = 100};
 static double resolution = 0.005, tolerance = 0.005;
 static struct sizes sizes;
 
-enum { THROUGHPUT = 1, LATENCY = 2, LOSS = 4, BACK_TO_BACK = 8 };
 static unsigned tests = THROUGHPUT | LATENCY | LOSS | BACK_TO_BACK;
 
 static bool set_sizes(const char *text)
@@ -130,33 +129,7 @@ static const struct app app = {
 	.options = options,
 };
 
-/* --- what comes out ----------------------------------------------------------------------------------------------- */
-
-enum bound { BOUND_NONE, BOUND_LINK, BOUND_LOSS, BOUND_BACKLOG, BOUND_SENDER };
-static const char *const bound_names[] = {"nothing passed", "max rate", "loss", "backlog", "sender"};
-
-struct result {
-	uint32_t size; /* with CRC */
-	double line;   /* frames a second of the link */
-	double max;    /* that were asked for at most */
-	struct {
-		double asked, achieved; /* achieved: at which they came out, or went in if that is less */
-		enum bound bound;
-		unsigned trials;
-	} throughput;
-	struct histogram *latency;
-	uint64_t latency_lost;
-	struct {
-		double frames, rate; /* means; rate: at which they were sent */
-		uint64_t longest;
-		bool sender_limited;
-	} burst;
-	struct {
-		double percent, asked, achieved, lost;
-		bool sender_limited;
-	} loss[POINTS];
-	unsigned points;
-};
+/* --- what is at work ------------------------------------------------------------------------------------------------------ */
 
 static struct run run;
 static struct sender sender;
@@ -337,8 +310,8 @@ static void measure_loss(struct result *result)
 	unsigned clean = 0;
 
 	progress("  loss:\n");
-	for (unsigned i = 0; i < POINTS && clean < 2 && !app_stopped(); i++) {
-		double part = 1 - (double)i / POINTS;
+	for (unsigned i = 0; i < RFC2544_POINTS && clean < 2 && !app_stopped(); i++) {
+		double part = 1 - (double)i / RFC2544_POINTS;
 		struct trial_result trial = rate_trial(result->max * part, duration);
 
 		if (trial.interrupted)
@@ -433,117 +406,6 @@ static void measure_size(struct result *result, uint32_t mbit)
 	close_sender(&sender);
 }
 
-/* --- the account -------------------------------------------------------------------------------------------------- */
-
-static void print_throughput(const struct result *results, unsigned count)
-{
-	printf("\nthroughput: the highest rate without loss\n"
-	       "  size    line fps  throughput fps  %% of line     Mbit/s  bound by        trials\n");
-	for (unsigned i = 0; i < count; i++) {
-		const struct result *r = &results[i];
-
-		printf("%6u  %10.0f  %14.1f  %9.3f  %9.3f  %-14s  %6u\n", r->size, r->line,
-			r->throughput.achieved, 100 * r->throughput.achieved / r->line,
-			r->throughput.achieved * (r->size + FRAME_GAP) * 8 / 1e6,
-			bound_names[r->throughput.bound], r->throughput.trials);
-	}
-	printf("  bound by sender: the sender, or its own link, could not do more; what is behind it may.\n");
-}
-
-static void print_latency(const struct result *results, unsigned count)
-{
-	printf("\nlatency at that rate, us\n"
-	       "  size         min        p50        p90        p99      p99.9        max       mean\n");
-	for (unsigned i = 0; i < count; i++) {
-		const struct histogram *h = results[i].latency;
-
-		printf("%6u  %10.1f %10.1f %10.1f %10.1f %10.1f %10.1f %10.1f\n", results[i].size,
-			(double)h->min / 1e3, (double)histogram_quantile(h, 0.5) / 1e3,
-			(double)histogram_quantile(h, 0.9) / 1e3, (double)histogram_quantile(h, 0.99) / 1e3,
-			(double)histogram_quantile(h, 0.999) / 1e3, (double)h->max / 1e3,
-			(double)histogram_mean(h) / 1e3);
-	}
-}
-
-static void print_loss(const struct result *results, unsigned count)
-{
-	printf("\nframe loss\n  size  %% of max     asked fps      sent fps    lost %%\n");
-	for (unsigned i = 0; i < count; i++)
-		for (unsigned p = 0; p < results[i].points; p++)
-			printf("%6u  %8.0f  %12.1f  %12.1f  %8.4f%s\n", results[i].size,
-				results[i].loss[p].percent, results[i].loss[p].asked,
-				results[i].loss[p].achieved, results[i].loss[p].lost,
-				results[i].loss[p].sender_limited ? "  sender-limited" : "");
-}
-
-static void print_bursts(const struct result *results, unsigned count)
-{
-	printf("\nback-to-back: the longest burst without loss, mean of %" PRIu64 "\n"
-	       "  size        frames     longest      sent fps\n",
-		bursts);
-	for (unsigned i = 0; i < count; i++)
-		printf("%6u  %12.1f  %10" PRIu64 "  %12.1f%s\n", results[i].size, results[i].burst.frames,
-			results[i].burst.longest, results[i].burst.rate,
-			results[i].burst.sender_limited ? "  sender-limited" : "");
-}
-
-static void print_tables(const struct result *results, unsigned count)
-{
-	printf("RFC 2544: %s to %s, trials of %.1f s\n", ixy_device_name(devs[0]), ixy_device_name(devs[1]),
-		(double)duration / SECOND);
-	if (tests & (THROUGHPUT | LATENCY))
-		print_throughput(results, count);
-	if (tests & (THROUGHPUT | LATENCY))
-		print_latency(results, count);
-	if (tests & LOSS)
-		print_loss(results, count);
-	if (tests & BACK_TO_BACK)
-		print_bursts(results, count);
-}
-
-static void json_size(const struct result *r)
-{
-	printf("{\"size\":%u,\"line_fps\":%.3f,\"max_fps\":%.3f", r->size, r->line, r->max);
-	if (tests & (THROUGHPUT | LATENCY)) {
-		printf(",\"throughput\":{\"fps\":%.3f,\"asked_fps\":%.3f,\"mbit\":%.6f,\"bound_by\":\"%s\","
-		       "\"trials\":%u},\"latency_us\":",
-			r->throughput.achieved, r->throughput.asked,
-			r->throughput.achieved * (r->size + FRAME_GAP) * 8 / 1e6,
-			bound_names[r->throughput.bound], r->throughput.trials);
-		report_json_latency(stdout, r->latency);
-	}
-	if (tests & LOSS) {
-		printf(",\"loss\":[");
-		for (unsigned p = 0; p < r->points; p++)
-			printf("%s{\"percent\":%.0f,\"asked_fps\":%.3f,\"fps\":%.3f,\"lost_percent\":%.6f,"
-			       "\"sender_limited\":%s}",
-				p ? "," : "", r->loss[p].percent, r->loss[p].asked, r->loss[p].achieved,
-				r->loss[p].lost, r->loss[p].sender_limited ? "true" : "false");
-		printf("]");
-	}
-	if (tests & BACK_TO_BACK)
-		printf(",\"back_to_back\":{\"frames\":%.1f,\"longest\":%" PRIu64
-		       ",\"fps\":%.3f,\"sender_limited\":%s}",
-			r->burst.frames, r->burst.longest, r->burst.rate,
-			r->burst.sender_limited ? "true" : "false");
-	printf("}");
-}
-
-static void print_json(const struct result *results, unsigned count)
-{
-	printf("{\"from\":");
-	report_json_string(stdout, ixy_device_name(devs[0]));
-	printf(",\"to\":");
-	report_json_string(stdout, ixy_device_name(devs[1]));
-	printf(",\"seconds\":%.3f,\"complete\":%s,\"sizes\":[", (double)duration / SECOND,
-		app_stopped() || run_lost_device() ? "false" : "true");
-	for (unsigned i = 0; i < count; i++) {
-		printf("%s", i ? "," : "");
-		json_size(&results[i]);
-	}
-	printf("]}\n");
-}
-
 /* --- all of it ---------------------------------------------------------------------------------------------------- */
 
 static int usage(const char *what, const char *why)
@@ -556,6 +418,8 @@ int rfc2544_main(int argc, char **argv)
 {
 	static struct result results[WORDS_SIZES];
 	char **specs = app_begin(&app, argc, argv) + 1;
+	struct results all = {
+		.tests = tests, .seconds = (double)duration / SECOND, .bursts = bursts, .sizes = results};
 	unsigned count = 0;
 	uint32_t longest, mbit;
 
@@ -570,6 +434,8 @@ int rfc2544_main(int argc, char **argv)
 	devs[1] = run_open_device(specs[1], longest, 0);
 	receiver.dev = devs[1];
 	receiver_open(&receiver);
+	all.from = ixy_device_name(devs[0]);
+	all.to = ixy_device_name(devs[1]);
 	app_check_device(ixy_set_promisc(devs[1], true));
 	app_await_links(devs, 2);
 	run_keeper_start(devs, 2);
@@ -579,10 +445,12 @@ int rfc2544_main(int argc, char **argv)
 		results[count].size = sizes.of[count].size;
 		measure_size(&results[count], mbit ? mbit : 10000);
 	}
+	all.count = count;
+	all.complete = !app_stopped() && !run_lost_device();
 	if (json)
-		print_json(results, count);
+		rfc2544_print_json(&all);
 	else
-		print_tables(results, count);
+		rfc2544_print_tables(&all);
 
 	run_keeper_stop();
 	for (unsigned i = 0; i < count; i++)

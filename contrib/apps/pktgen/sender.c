@@ -32,8 +32,10 @@ void sender_open(struct sender *sender, const struct frame_config *frames, uint3
 
 	sender->pool = ixy_mempool_create(
 		sender->dev, sender_buffers(sender->batch, ring), longest > PKT_BUF_DATA_SIZE ? longest : 0);
-	if (!sender->pool)
+	if (!sender->pool) {
 		app_check_device(-errno);
+		exit(1);
+	}
 	sender->holds = allocate(sender->pool->buf_count, sizeof(*sender->holds));
 	sender->flows = frames ? frames->flows : 1;
 	sender->numbers = allocate(sender->flows, sizeof(*sender->numbers));
