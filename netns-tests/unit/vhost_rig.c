@@ -51,34 +51,36 @@ static int set_addresses(struct vhost_rig_ring *ring, const struct vhost_vring_a
 	return 0;
 }
 
-static int set_backend(struct vhost_rig *rig, const struct vhost_vring_file *file)
+static int set_backend(struct vhost_rig *rig, int fd, const struct vhost_vring_file *file)
 {
 	struct vhost_rig_ring *ring = &rig->rings[file->index];
 
 	if (file->fd == VHOST_FILE_UNBIND) {
 		ring->attached = false;
+		rig->served[fd] &= (uint8_t) ~(1u << file->index);
 		return 0;
 	}
-	if (file->fd != VHOST_RIG_TAP)
+	if (rig->tap >= 0 && file->fd != rig->tap)
 		return refuse(ENOTSOCK);
 	if (!ring->num || !ring->desc || ring->kick < 0 || !rig->region_count || !rig->features) {
 		fault(rig, "the tap comes before all is told");
 		return refuse(EFAULT);
 	}
 	ring->attached = true;
+	rig->served[fd] |= (uint8_t)(1u << file->index);
 	return 0;
 }
 
-static int answer(struct vhost_rig *rig, unsigned long request, void *argument)
+static int answer(struct vhost_rig *rig, int fd, unsigned long request, void *argument)
 {
 	const struct vhost_vring_state *state = argument;
 	const struct vhost_vring_file *file = argument;
 	struct vhost_rig_ring *rings = rig->rings;
 
 	if (request == VHOST_SET_OWNER) {
-		/* A new descriptor. Whether the old one was closed the kernel cannot know, but we do. */
-		if (rings[0].attached || rings[1].attached)
-			fault(rig, "the rings are told anew while the old ones are served");
+		/* A new descriptor. If it has the number of an old one, that was closed. */
+		if (rig->served[fd])
+			fault(rig, "a descriptor was closed while its rings were served");
 		memset(rings, 0, sizeof(rig->rings));
 		rings[0].kick = rings[1].kick = -1;
 		rig->region_count = 0;
@@ -118,7 +120,7 @@ static int answer(struct vhost_rig *rig, unsigned long request, void *argument)
 	case VHOST_SET_VRING_CALL: rings[file->index].call = file->fd; return 0;
 	case VHOST_SET_VRING_KICK: rings[file->index].kick = file->fd; return 0;
 	case VHOST_SET_VRING_BUSYLOOP_TIMEOUT: rings[state->index].busy_usecs = state->num; return 0;
-	case VHOST_NET_SET_BACKEND: return set_backend(rig, argument);
+	case VHOST_NET_SET_BACKEND: return set_backend(rig, fd, argument);
 	default: fault(rig, "an ioctl that vhost-net does not need"); return refuse(ENOTTY);
 	}
 }
@@ -128,9 +130,10 @@ static int take_ioctl(int fd, unsigned long request, void *argument)
 	struct vhost_rig *rig = rig_in_use;
 	int rc;
 
-	(void)fd;
+	if (fd < 0 || fd >= (int)sizeof(rig->served))
+		return refuse(EBADF);
 	pthread_mutex_lock(&rig->lock);
-	rc = answer(rig, request, argument);
+	rc = answer(rig, fd, request, argument);
 	pthread_mutex_unlock(&rig->lock);
 	return rc;
 }
@@ -354,6 +357,7 @@ void vhost_rig_init(struct vhost_rig *rig)
 		       BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VHOST_F_LOG_ALL) | BIT(VIRTIO_F_ANY_LAYOUT) |
 		       BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_MRG_RXBUF) |
 		       BIT(VHOST_NET_F_VIRTIO_NET_HDR) | BIT(VIRTIO_F_ACCESS_PLATFORM);
+	rig->tap = VHOST_RIG_TAP;
 	rig->lie_id = rig->lie_written = UINT32_MAX;
 	rig->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	pthread_mutex_init(&rig->lock, NULL);
@@ -404,6 +408,15 @@ void vhost_rig_halt(struct vhost_rig *rig)
 	__atomic_store_n(&rig->running, false, __ATOMIC_RELEASE);
 	eventfd_write(rig->wake, 1);
 	pthread_join(rig->thread, NULL);
+}
+
+unsigned vhost_rig_served(const struct vhost_rig *rig)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < sizeof(rig->served); i++)
+		count += (unsigned)__builtin_popcount(rig->served[i]);
+	return count;
 }
 
 unsigned vhost_rig_got(struct vhost_rig *rig)

@@ -31,7 +31,7 @@ struct vhost_rig_frame {
 	uint32_t size;
 };
 
-/* A ring as it was told of. */
+/* A ring as it was told of; where several descriptors are open, by the one that was opened last. */
 struct vhost_rig_ring {
 	uint32_t num;
 	struct vring_desc *desc;
@@ -46,6 +46,7 @@ struct vhost_rig_ring {
 
 struct vhost_rig {
 	uint64_t offered; /* features; the test may change it */
+	int tap;          /* the descriptor that is to be given as the tap's: VHOST_RIG_TAP; -1: any */
 	/* Fail this request with that errno, after so many of its kind. */
 	unsigned long refuse;
 	int refuse_error;
@@ -54,6 +55,7 @@ struct vhost_rig {
 	/* What it was told. */
 	bool owned;
 	uint64_t features;
+	uint8_t served[1024]; /* by descriptor: which of its rings have a backend, by bit */
 	uint32_t region_count;
 	struct vhost_memory_region regions[8];
 	struct vhost_rig_ring rings[2];
@@ -91,6 +93,9 @@ void vhost_rig_send(
 void vhost_rig_serve(struct vhost_rig *rig);
 void vhost_rig_run(struct vhost_rig *rig);
 void vhost_rig_halt(struct vhost_rig *rig);
+
+/* How many rings there are that have a backend. */
+unsigned vhost_rig_served(const struct vhost_rig *rig);
 
 /* Frames received; any thread. */
 unsigned vhost_rig_got(struct vhost_rig *rig);
