@@ -132,14 +132,3 @@ void pace_backlog(struct pace *pace, bool waiting)
 {
 	pace->waiting = waiting;
 }
-
-uint64_t pace_forget(struct pace *pace)
-{
-	uint64_t frames = pace->frames;
-	pace->head = pace->tail = pace->held = 0;
-	pace->frames = 0;
-	pace->free_ns = 0;
-	pace->fraction = 0;
-	pace->waiting = false;
-	return frames;
-}

@@ -8,6 +8,9 @@
  * The buffer holds 160 KiB, as an 82599's does (TXPBSIZE, 8.2.3.9.13). When it is full, frames wait in their ring: see
  * wire_full(). So it is filled at the speed of memory and emptied at that of the wire, as on silicon.
  *
+ * A reset leaves the buffer alone: a card of 10 Gbit/s is through with it in 131 us, which drivers do not notice. A slow
+ * wire goes on with it after its driver has gone.
+ *
  * Silicon never sleeps; this process may be off the processor when a frame could have followed. What was seen waiting
  * in the rings before that (pace_backlog()) then leaves as if it had been fetched in time, but for more than
  * PACE_LATE_NS, and the wire has lost nothing. It never carries more than its rate from the moment at which it was idle
@@ -46,7 +49,5 @@ const uint8_t *pace_take(struct pace *pace, int64_t now_ns, size_t *size);
 int64_t pace_due_ns(const struct pace *pace);
 /* Frames wait in the rings, or none do, as the transmit engine leaves them. */
 void pace_backlog(struct pace *pace, bool waiting);
-/* A reset: what is in the buffer is gone. Returns how many frames that were. */
-uint64_t pace_forget(struct pace *pace);
 
 #endif

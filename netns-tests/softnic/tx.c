@@ -42,7 +42,7 @@ void nic_tx_reset(struct nic *nic)
 	memset(nic->tx_state, 0, sizeof(*nic->tx_state));
 	memset(nic->txq, 0, sizeof(nic->txq));
 	if (nic->wire)
-		wire_reset(nic->wire);
+		wire_backlog(nic->wire, false);
 }
 
 static bool half_configured(struct nic *nic, unsigned n, const struct tx_queue *q, uint32_t length)

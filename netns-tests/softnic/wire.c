@@ -245,12 +245,6 @@ void wire_backlog(struct wire *wire, bool waiting)
 		pace_backlog(wire->pace, waiting);
 }
 
-void wire_reset(struct wire *wire)
-{
-	if (wire->pace)
-		wire->tx_dropped += pace_forget(wire->pace);
-}
-
 void wire_close(struct wire *wire)
 {
 	if (!wire)

@@ -75,8 +75,6 @@ bool wire_full(const struct wire *wire);
 int64_t wire_due_us(const struct wire *wire);
 /* What the transmit engine has left in the rings: pace_backlog(). */
 void wire_backlog(struct wire *wire, bool waiting);
-/* The NIC was reset, and its packet buffer with it. */
-void wire_reset(struct wire *wire);
 
 /* The kinds, called by wire_open(): argument is what follows the colon. */
 struct wire *wire_dev_open(const char *argument, struct nic *nic, struct ev_loop *loop);

@@ -156,7 +156,7 @@ static void segments_without_end_are_lost_and_said_to_be(void **state)
 	while (pace_put(pace, frame, 60, 0))
 		assert_true(++frames < 1000000);
 	assert_true(frames > PACE_BUFFER / 60);
-	assert_int_equal(pace_forget(pace), frames);
+	assert_int_equal(take_all(pace, INT64_MAX), frames);
 	assert_int_equal(pace_due_ns(pace), -1);
 	assert_false(pace_full(pace));
 	pace_free(pace);
@@ -204,16 +204,15 @@ static void what_the_full_buffer_does_not_take_waits_in_the_ring(void **state)
 	assert_int_equal(rig->sent_count, 0);
 }
 
-static void a_reset_empties_the_packet_buffer(void **state)
+static void what_was_sent_leaves_although_the_card_is_reset(void **state)
 {
 	struct rig *rig = *state;
 
 	put_single(rig, 0, 0, 300);
 	ring_doorbell(rig, 1);
-	assert_true(wire_due_us(&rig->wire) > 0);
 	nic_reset_device(rig->nic);
-	assert_int_equal(wire_due_us(&rig->wire), -1);
-	assert_int_equal(rig->wire.tx_dropped, 1);
+	assert_true(wire_due_us(&rig->wire) >= 0);
+	assert_int_equal(rig->wire.tx_dropped, 0);
 }
 
 /* --- the command line's words ------------------------------------------------------------------------------------ */
@@ -281,7 +280,7 @@ int main(void)
 		cmocka_unit_test(the_buffer_holds_as_much_as_the_cards),
 		cmocka_unit_test(segments_without_end_are_lost_and_said_to_be),
 		TEST_PACED(what_the_full_buffer_does_not_take_waits_in_the_ring),
-		TEST_PACED(a_reset_empties_the_packet_buffer),
+		TEST_PACED(what_was_sent_leaves_although_the_card_is_reset),
 		cmocka_unit_test(the_rate_is_the_last_part_of_a_spec),
 		cmocka_unit_test(a_wire_without_a_clock_refuses_a_rate),
 	};
