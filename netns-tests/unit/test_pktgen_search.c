@@ -97,14 +97,19 @@ static void a_device_that_passes_as_it_likes_comes_to_an_end(void **state)
 static void lengths_are_numbers_with_weights(void **state)
 {
 	static const char *const wrong[] = {"", "63", "9729", "64,", ",64", "64:", "64:0", "64:1001", "64 ",
-		"-64", "64;65", "6x4", "1e3", "99999999999999999999",
-		"64,64,64,64,64,64,64,64,64,64,64,64,64,64,64,64,64,64,64,64,64,64,64,64,64,64,64,64,64,64,"
-		"64,64,64"};
+		"-64", "64;65", "6x4", "1e3", "99999999999999999999"};
+	char many[3 * (WORDS_SIZES + 1)];
 	struct sizes sizes;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
 		assert_false(sizes_parse(wrong[i], &sizes));
+	for (unsigned i = 0; i <= WORDS_SIZES; i++)
+		memcpy(many + 3 * i, "64,", 3);
+	many[3 * WORDS_SIZES + 2] = '\0';
+	assert_false(sizes_parse(many, &sizes));
+	many[3 * WORDS_SIZES - 1] = '\0';
+	assert_true(sizes_parse(many, &sizes));
 	assert_true(sizes_parse("64", &sizes) && sizes.count == 1 && sizes.of[0].size == 64);
 	assert_true(sizes_parse("9728,1000:3", &sizes) && sizes.weights == 4);
 	assert_int_equal(sizes_longest(&sizes), 9728);

@@ -7,7 +7,8 @@
 
 #include "contrib/apps/pktgen/frame.h"
 
-#define BATCH 64
+#define BATCH      64
+#define SILENCE_NS 10000000 /* of one sender before the next one is listened to */
 /* Longer than anything waits on its way: the other machine's clock began at another time. */
 #define MAX_LATENCY_NS (UINT64_C(60) * 1000000000)
 
@@ -96,7 +97,7 @@ static void take(struct receiver *receiver, const struct pkt_buf *frame, uint64_
 		return;
 	}
 	if (!receiver->started || stamp.run != receiver->run) {
-		if (!receiver->any_run) {
+		if (!receiver->any_run || (receiver->started && now_ns - total->last_ns < SILENCE_NS)) {
 			total->other++;
 			return;
 		}

@@ -5,7 +5,7 @@
 static const struct {
 	const char *name;
 	double part;
-} quantiles[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}};
+} quantiles[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}, {"p99.99", 0.9999}};
 #define QUANTILES (sizeof(quantiles) / sizeof(quantiles[0]))
 
 struct report_sent report_sent(const struct sender *sender, double asked)
