@@ -4,6 +4,7 @@
 #
 #	vm_guest.sh prepare SLOT DRIVER STOCK   once: modules, huge pages; DRIVER hands the NIC to userspace, STOCK drives it
 #	vm_guest.sh start COLUMN BUILD          ixy0 is there, up, with its address
+#	vm_guest.sh words                       what it has said last
 #	vm_guest.sh stop
 #	vm_guest.sh cost                        CPU time that it has taken in nanoseconds, bytes through ixy0, seconds
 #	vm_guest.sh serve                       one iperf3 session
@@ -22,8 +23,18 @@ prepare()
 	echo "$3" >$state/stock
 	sysctl -qw net.ipv6.conf.default.disable_ipv6=1
 	modprobe -a "$2" vhost_net tun || return
-	modprobe "$2" && echo $pages >/proc/sys/vm/nr_hugepages && mount -t hugetlbfs hugetlbfs /dev/hugepages
+	echo $pages >/proc/sys/vm/nr_hugepages
+	mount -t hugetlbfs hugetlbfs /dev/hugepages
 	[ "$(cat /proc/sys/vm/nr_hugepages)" -ge $pages ] || echo "only $(cat /proc/sys/vm/nr_hugepages) huge pages"
+	attach
+	release_nic
+}
+
+# Each call but the first knows of the NIC by what the first was told.
+attach()
+{
+	slot=$(cat $state/slot) driver=$(cat $state/driver) stock=$(cat $state/stock)
+	nic=/sys/bus/pci/devices/$slot
 }
 
 # --- the NIC ---------------------------------------------------------------------------------------------------
@@ -142,9 +153,13 @@ begin()
 # start COLUMN BUILD
 start()
 {
-	begin "$@" && ip link set ixy0 up && ip addr add 10.82.59.1/24 dev ixy0 && return
-	tail -n 8 $state/log $state/out
-	return 1
+	begin "$@" && ip link set ixy0 up && ip addr add 10.82.59.1/24 dev ixy0
+}
+
+# What it has said last.
+words()
+{
+	tail -q -n 15 $state/log $state/out
 }
 
 stop()
@@ -193,8 +208,5 @@ end_helpers()
 	rm -f $state/helpers
 }
 
-if [ -e $state/slot ]; then
-	slot=$(cat $state/slot) driver=$(cat $state/driver) stock=$(cat $state/stock)
-	nic=/sys/bus/pci/devices/$slot
-fi
+[ ! -e $state/slot ] || attach
 "$@"
