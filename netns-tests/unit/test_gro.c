@@ -394,6 +394,35 @@ static void datagrams_of_one_flow_become_one(void **state)
 	}
 }
 
+/* A virtio NIC hands such over. What is before it and what is behind it stays there. */
+static void a_super_frame_that_the_nic_made_passes_as_it_is_in_its_place(void **state)
+{
+	struct burst *made = new_burst(), *b = new_burst();
+	struct spec s = plain;
+	struct pkt_buf *super, as_it_was;
+	(void)state;
+
+	s.seq += 2 * s.payload;
+	s.id += 2;
+	add_run(made, s, 3);
+	assert_int_equal(coalesce(made), 1);
+	super = made->frames[0];
+	as_it_was = *super;
+	add_run(b, plain, 2);
+	b->frames[b->count++] = super;
+	s.seq += 3 * s.payload;
+	s.id += 3;
+	add_run(b, s, 2);
+	assert_int_equal(coalesce(b), 3);
+	assert_ptr_equal(b->frames[1], super);
+	assert_memory_equal(super, &as_it_was, sizeof(as_it_was));
+	assert_int_equal(pkt_buf_wire_frames(b->frames[0]), 2);
+	assert_int_equal(pkt_buf_wire_frames(b->frames[2]), 2);
+	assert_restores(made, true);
+	free(made);
+	free(b);
+}
+
 static void udp_is_left_alone_where_the_kernel_takes_no_udp_super_frames(void **state)
 {
 	struct burst *b = new_burst();
@@ -763,6 +792,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(consecutive_segments_become_one),
 		cmocka_unit_test(datagrams_of_one_flow_become_one),
+		cmocka_unit_test(a_super_frame_that_the_nic_made_passes_as_it_is_in_its_place),
 		cmocka_unit_test(udp_is_left_alone_where_the_kernel_takes_no_udp_super_frames),
 		cmocka_unit_test(a_super_frame_ends_at_64_kib),
 		cmocka_unit_test(a_short_segment_or_push_is_the_last),

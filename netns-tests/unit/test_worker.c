@@ -16,6 +16,7 @@
 #include "bridge/worker.h"
 #include "fake_device.h"
 #include "own_netns.h"
+#include "super_frame.h"
 
 #define FRAME_SIZE 100
 #define RX_FRAMES  512
@@ -356,6 +357,39 @@ static void frames_beyond_the_mtu_do_not_enter_the_kernel(void **state)
 	assert_int_equal(counted(rx.bytes), 514 + 518);
 }
 
+/* As a virtio NIC hands it over. */
+static void a_super_frame_is_judged_by_the_length_of_its_segments(void **state)
+{
+	static struct super_frame super;
+	struct fixture *f = *state;
+	unsigned segments;
+
+	fake.dev.mtu = 500;
+	f->config.offload = true;
+	do
+		super_frame_make(&super, 300, 400);
+	while (super.udp || super.ipv6 || super.l4 != 34 || super_frame_segments(&super) < 2 ||
+		super.size < 600 || super.size > 2048);
+	segments = super_frame_segments(&super);
+	for (int i = 0; i < 2; i++) {
+		struct pkt_buf *frame = f->rx[i];
+
+		memcpy(frame->data, super.bytes, super.size);
+		frame->size = frame->frame_size = (uint32_t)super.size;
+		frame->flags = PKT_TX_L4_CSUM | PKT_TX_TSO4;
+		frame->csum_start = super.vnet.csum_start;
+		frame->csum_offset = super.vnet.csum_offset;
+		frame->header_size = super.vnet.hdr_len;
+		frame->gso_size = i ? (uint16_t)(519 - super.header) : super.vnet.gso_size;
+	}
+	start(f);
+	arrive(f, 2);
+	assert_true(eventually(counted(drops[IXY_DROP_RX_TOO_LONG]) > 0));
+	assert_int_equal(counted(drops[IXY_DROP_RX_TOO_LONG]), pkt_buf_wire_frames(f->rx[1]));
+	assert_true(eventually(counted(rx.frames) == segments));
+	assert_int_equal(counted(rx.bytes), super.size + (segments - 1) * super.header);
+}
+
 static void a_deleted_interface_is_reported_once_and_the_worker_waits(void **state)
 {
 	struct fixture *f = *state;
@@ -472,6 +506,7 @@ int main(void)
 		in_fixture(reception_goes_on_while_sending_is_stuck),
 		in_fixture(frames_for_a_link_that_is_down_are_dropped_with_that_reason),
 		in_fixture(frames_beyond_the_mtu_do_not_enter_the_kernel),
+		in_fixture(a_super_frame_is_judged_by_the_length_of_its_segments),
 		in_fixture(a_deleted_interface_is_reported_once_and_the_worker_waits),
 		in_fixture(a_paused_worker_touches_nothing_until_resumed),
 		in_fixture(draining_sees_off_what_was_read_and_stopping_hands_over_what_came),
