@@ -484,9 +484,8 @@ static struct process *start_rfc2544(struct rig *rig, const char *options, const
 
 	snprintf(path, sizeof(path), "%s", rig_program("ixy-pktgen"));
 	return process_start("ixy-pktgen", rig->host,
-		"exec %s %s rfc2544 --json --duration %us --settle 0 --silence 1s --repeat 3 --resolution "
-		"0.25 %s %s %s",
-		with_priority(), path, 2 * slow_factor(), options, from, to);
+		"exec %s %s rfc2544 --json --duration 2s --settle 0 --silence 1s --repeat 3 %s %s %s",
+		with_priority(), path, options, from, to);
 }
 
 static void assert_exits_within(struct process *p, unsigned seconds, int status)
@@ -523,7 +522,7 @@ static void rfc2544_finds_the_capacity_of_a_wire(void **state)
 	start_wires(rig, "%s=cable,rate=%u %s=cable,rate=%u", from, MBIT, to, MBIT);
 	snprintf(specs[0], sizeof(specs[0]), "vfio-user:%s", from);
 	snprintf(specs[1], sizeof(specs[1]), "vfio-user:%s", to);
-	p = start_rfc2544(rig, "--sizes 128,1518 --tests throughput", specs[0], specs[1]);
+	p = start_rfc2544(rig, "--resolution 0.25 --sizes 128,1518 --tests throughput", specs[0], specs[1]);
 	assert_exits_within(p, 300, 0);
 	assert_capacity(p, 0, 128, MBIT);
 	assert_capacity(p, 1, 1518, MBIT);
@@ -550,7 +549,8 @@ static void rfc2544_finds_the_capacity_of_a_wire_behind_a_forwarder(void **state
 	app_await(fwd, "link ");
 	snprintf(specs[0], sizeof(specs[0]), "vfio-user:%s", sockets[0]);
 	snprintf(specs[1], sizeof(specs[1]), "vfio-user:%s", sockets[3]);
-	p = start_rfc2544(rig, "--sizes 512 --tests throughput --max-rate 50Mbit", specs[0], specs[1]);
+	p = start_rfc2544(rig, "--resolution 0.25 --sizes 512 --tests throughput --max-rate 50Mbit", specs[0],
+		specs[1]);
 	assert_exits_within(p, 300, 0);
 	assert_capacity(p, 0, 512, MBIT);
 	assert_int_equal(number(p, ".sizes[0].throughput | if .bound_by == \"sender\" then 1 else 0 end"), 0);

@@ -195,6 +195,11 @@ bool sender_step(struct sender *sender)
 
 void sender_end(struct sender *sender)
 {
+	uint64_t now = app_now();
+
+	/* Time in which nothing went although it was due is part of the rate. */
+	if (!sender_done(sender) && sender->frames && schedule_due(&sender->schedule, now))
+		sender->last_ns = now;
 	sender->over = true;
 	pkt_buf_free_batch(sender->ready + sender->first, sender->count);
 	sender->made -= sender->count;
