@@ -14,7 +14,7 @@
 
 #define ANSWER_SECONDS 20
 #define EJECT_SECONDS  30
-#define LINE_ROOM      8192
+#define LINE_ROOM      65536 /* an answer may name 4096 VLANs: those of a driver that does not filter them */
 
 /* Longer than the frames of any test: how long they may be on the cable is for its other parts to say. */
 #define TAP_MTU 16000
