@@ -163,7 +163,7 @@ TEST_JOBS  ?= $(shell nproc)
 
 ##   test        all tests (TESTS="build/unit/test_x ..." for some; TEST_JOBS=1: one program after another, shown live)
 ##   test-host   those that need no virtual machine: units, and the real programs in network namespaces
-##   test-vm     those in QEMU: a stock kernel with its ixgbe driver, and ixy-tapd, on the software NIC
+##   test-vm     those in QEMU: a stock kernel with its own drivers, and ixy-tapd, on the software NIC and virtio
 .PHONY: test test-host test-vm
 test-host: TESTS := $(HOST_TESTS)
 test-vm: TESTS := $(VM_TESTS)
@@ -178,7 +178,8 @@ $(IMAGE)/initrd.gz: netns-tests/vm/image.sh netns-tests/vm/init
 	@echo "  IMAGE   $(@D)"
 	$(Q)netns-tests/vm/image.sh $(@D)
 
-##   vm-shell    such a guest to look around in: lines that are typed run in it (GUEST="iommu iommu=pt": with VT-d)
+##   vm-shell    such a guest to look around in: lines that are typed run in it (GUEST="iommu iommu=pt": with VT-d;
+##               GUEST=virtio,legacy,queues=4,host_mtu=4000: QEMU's own virtio-net in place of the software NIC)
 .PHONY: vm-shell
 vm-shell: deps
 	@$(MAKE) -s all $(VM_AGENT) $(VM_SHELL) $(IMAGE)/initrd.gz
@@ -217,6 +218,15 @@ bench:
 	@$(MAKE) -s bench-run
 bench-run: all $(BENCH)
 	@IXY_BUILD=$(BUILD) contrib/bench/bench.sh
+	$(GIVE_BACK)
+
+##   bench-vm    in a virtual machine: the tap and vhost-net beside DPDK's, on virtio-net (see contrib/bench/vm.sh)
+.PHONY: bench-vm bench-vm-run
+bench-vm:
+	@contrib/install-deps.sh bench vm
+	@$(MAKE) -s bench-vm-run
+bench-vm-run: all $(BENCH) $(VM_AGENT) $(VM_SHELL) $(IMAGE)/initrd.gz
+	@$(TEST_ENV) contrib/bench/vm.sh
 	$(GIVE_BACK)
 
 ##   bench-cost  instructions that the driver takes a forwarded frame, by callgrind
