@@ -57,6 +57,7 @@ column=''  # the one that is being measured
 peer=''    # the namespace
 helpers=() # traffic in it
 vm=''      # the shell's process
+patience=600 # seconds, while the guest boots
 # shellcheck disable=SC2034 # report.sh's
 prefix=vm-$nic-
 
@@ -128,9 +129,9 @@ trap 'exit 143' TERM
 # late is passed over by the next one.
 guest()
 {
-	local line mark=$RANDOM$RANDOM deadline=$((SECONDS + 150)) text=''
-	printf '%s; printf "\n@%s %%d\n" $?\n' "$*" $mark >&6
-	while [ $SECONDS -lt $deadline ] && IFS= read -r -t 150 line <&5; do
+	local line mark=$RANDOM$RANDOM deadline=$((SECONDS + patience)) text=''
+	printf '%s; printf "\\n@%s %%d\\n" $?\n' "$*" $mark >&6
+	while [ $SECONDS -lt $deadline ] && IFS= read -r -t $patience line <&5; do
 		line=${line#guest# }
 		case $line in
 		"@$mark "*)
@@ -167,6 +168,7 @@ boot()
 	words=$(guest true) || return
 	peer=$(grep -o -m 1 'ixytest-[0-9]*-peer' <<<"$words") &&
 		slot=$(grep -o -m 1 '0000:[0-9a-f]*:[0-9a-f]*\.[0-7]' <<<"$words") || return
+	patience=150
 	ip -n "$peer" addr add 10.82.59.2/24 dev p0 && in_guest prepare "$slot" "$driver" "$stock"
 }
 
