@@ -7,9 +7,12 @@
 #define END_SECONDS   20
 #define KILLED        (128 + 9)
 
+/* One that a failed test has left goes first: that failure is not to be the next test's, too. */
 void tapd_launch_on(struct vm *vm, const char *device, const char *prefix, const char *options)
 {
 	if (vm_run(vm, READY_SECONDS,
+		    "test -e /run/tapd.status || ! test -e /run/tapd.pid || { kill -9 $(cat /run/tapd.pid); "
+		    "until test -e /run/tapd.status; do sleep 0.1; done; }\n"
 		    "rm -f /run/tapd.*\n"
 		    "(%s sh -c 'echo $$ >/run/tapd.pid; exec \"$@\"' - %s --json %s %s ixy0 "
 		    ">/run/tapd.out 2>/run/tapd.err; echo $? >/run/tapd.status) >/dev/null 2>&1 &\n"

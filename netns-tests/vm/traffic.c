@@ -95,7 +95,7 @@ void traffic_jumbo(struct vm *vm)
 {
 	vm_ok(vm, "ping -nqc3 -i0.02 -W5 -M do -s 8972 %s", vm->rig->v4_peer);
 	command_ok(vm->rig->peer, "ping -nqc3 -i0.02 -W5 -M do -s 8972 %s", vm->rig->v4_host);
-	traffic_file(vm);
+	traffic_file_of(vm, FILE_MIB / 3);
 }
 
 /* A driver may begin anew for another MTU: its link is gone for a moment then. */
