@@ -258,15 +258,13 @@ static struct pkt_buf *take(
 	return q->missing == 0 ? complete(dev, q) : NULL;
 }
 
-uint32_t net_rx_batch(struct ixy_device *ixy, uint16_t queue, struct pkt_buf *bufs[], uint32_t limit)
+/* Frames out of the ring, up to limit of them. */
+static uint32_t take_frames(
+	struct net_device *dev, struct net_rx_queue *q, struct pkt_buf *bufs[], uint32_t limit)
 {
-	struct net_device *dev = net_device(ixy);
-	struct net_rx_queue *q = &dev->rx[queue];
 	uint64_t frames = 0, bytes = 0;
 	uint32_t n = 0;
 
-	if (unlikely(q->broken || !virtqueue_num(&q->vq)))
-		return 0;
 	while (n < limit) {
 		struct virtqueue_used used[NET_BURST];
 		unsigned want = limit - n < NET_BURST ? limit - n : NET_BURST;
@@ -299,10 +297,32 @@ uint32_t net_rx_batch(struct ixy_device *ixy, uint16_t queue, struct pkt_buf *bu
 	if (n) {
 		net_count(&q->stats.rx_frames, frames);
 		net_count(&q->stats.rx_bytes, bytes);
-		if (q->armed) {
-			virtqueue_disarm(&q->vq);
-			q->armed = false;
-		}
+	}
+	return n;
+}
+
+uint32_t net_rx_batch(struct ixy_device *ixy, uint16_t queue, struct pkt_buf *bufs[], uint32_t limit)
+{
+	struct net_device *dev = net_device(ixy);
+	struct net_rx_queue *q = &dev->rx[queue];
+	uint16_t pending = virtqueue_pending(&q->vq);
+	uint32_t n;
+
+	if (unlikely(q->broken || !virtqueue_num(&q->vq)))
+		return 0;
+	n = take_frames(dev, q, bufs, limit);
+	/*
+	 * Buffers came back, but with nothing for the caller, who may go to sleep now. With EVENT_IDX one entry signals,
+	 * and it lies behind us: the next one has to. Ends with the buffers in the ring.
+	 */
+	while (unlikely(n == 0 && q->armed && virtqueue_pending(&q->vq) != pending)) {
+		pending = virtqueue_pending(&q->vq);
+		if (virtqueue_arm(&q->vq))
+			n = take_frames(dev, q, bufs, limit);
+	}
+	if (n && q->armed) {
+		virtqueue_disarm(&q->vq);
+		q->armed = false;
 	}
 	if (virtqueue_free_count(&q->vq) >= virtqueue_num(&q->vq) / 8 && q->running)
 		refill(dev, q);

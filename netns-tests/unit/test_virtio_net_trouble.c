@@ -85,6 +85,29 @@ static void a_frame_signals_its_queue_once_that_has_been_armed(void **state)
 	net_rig_close(&n);
 }
 
+/*
+ * What came before the arming raises no signal, so the look that follows finds it. If that is nothing for the caller, he
+ * goes to sleep all the same, and the next frame has to wake him.
+ */
+static void a_look_that_finds_only_what_is_dropped_leaves_the_queue_armed(void **state)
+{
+	static const uint8_t runt[12 + 13] = {[10] = 1};
+	int fd;
+
+	(void)state;
+	open_usual();
+	fd = ixy_rx_irq_fd(n.dev, 0);
+	net_rig_arrive_raw(&n, 0, runt, sizeof(runt), sizeof(runt));
+	ixy_rx_irq_arm(n.dev, 0);
+	net_rig_nothing_received(&n, 0);
+	assert_int_equal(net_rig_drops(&n, IXY_DROP_RX_ERROR), 1);
+	assert_false(readable(fd));
+	arrive(1);
+	assert_true(readable(fd));
+	receive(1);
+	net_rig_close(&n);
+}
+
 static void without_vectors_or_by_the_caller_s_wish_queues_are_polled(void **state)
 {
 	struct ixy_options options = net_rig_options();
@@ -439,6 +462,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_frame_signals_its_queue_once_that_has_been_armed),
+		cmocka_unit_test(a_look_that_finds_only_what_is_dropped_leaves_the_queue_armed),
 		cmocka_unit_test(without_vectors_or_by_the_caller_s_wish_queues_are_polled),
 		cmocka_unit_test(the_link_follows_the_device_s_status),
 		cmocka_unit_test(a_port_that_is_down_neither_receives_nor_sends),
