@@ -315,7 +315,7 @@ bool app_cpu_list(const char *text)
 	}
 }
 
-void app_thread_start(pthread_t *thread, unsigned number, void *(*run)(void *), void *argument)
+int app_thread_start(pthread_t *thread, unsigned number, void *(*run)(void *), void *argument)
 {
 	pthread_attr_t attributes;
 	sigset_t all, before;
@@ -334,10 +334,10 @@ void app_thread_start(pthread_t *thread, unsigned number, void *(*run)(void *), 
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attributes);
 	if (!error)
-		return;
+		return 0;
 	fprintf(stderr, "%s: cannot start a thread", program_invocation_short_name);
 	if (number < cpu_count)
 		fprintf(stderr, " on CPU %u", cpus[number]);
 	fprintf(stderr, ": %s\n", strerror(error));
-	exit(EX_OSERR);
+	return EX_OSERR;
 }

@@ -74,6 +74,7 @@ struct ixy_device *app_open(const char *spec, const struct ixy_options *more);
 /*
  * ixy_close(). A device that was opened here is closed here: what is still open when the program ends by exit(), as
  * app_check() does, is stopped and closed then, so that no NIC goes on writing into memory that is no longer ours.
+ * So nobody may call exit() while another thread is inside of a device.
  */
 void app_close(struct ixy_device *dev);
 
@@ -160,8 +161,9 @@ bool app_cpu_list(const char *text);
 
 /*
  * Start the number-th thread, on the number-th CPU of that list (if it is that long), without signals, which are the
- * main thread's. Ends the program where that fails.
+ * main thread's. Returns 0; or the exit code for it, having said why on stderr: the caller ends the threads that run
+ * before it exits, because exit() closes the devices.
  */
-void app_thread_start(pthread_t *thread, unsigned number, void *(*run)(void *), void *argument);
+int app_thread_start(pthread_t *thread, unsigned number, void *(*run)(void *), void *argument);
 
 #endif

@@ -27,7 +27,7 @@
 
 #define MAX_BATCH 256
 #define MAX_LANES (2 * IXY_MAX_QUEUES)
-#define COPIES    4096 /* buffers a lane that has to copy */
+#define COPIES    4096 /* buffers a lane that has to copy, besides those of a ring that was asked for */
 #define LOOK_MS   500  /* at the devices, at least so often */
 #define DRAIN_NS  200000000
 
@@ -81,7 +81,7 @@ static struct ixy_device *devs[2];
 static char *labels[2];
 static struct lane lanes[MAX_LANES];
 static struct worker workers[MAX_LANES];
-static unsigned lane_count;
+static unsigned lane_count, running; /* running: threads */
 static atomic_bool pausing;
 static struct app_rate directions[2], *rates[] = {&directions[0], &directions[1], NULL};
 
@@ -180,7 +180,7 @@ static void open_lane(struct lane *lane, struct ixy_device *from, struct ixy_dev
 	lane->queue = queue;
 	lane->checksums = !(ixy_capabilities(to) & IXY_CAP_TX_CSUM);
 	if (rc == -ENOTSUP) {
-		lane->copies = ixy_mempool_create(to, COPIES, 0);
+		lane->copies = ixy_mempool_create(to, COPIES + (uint32_t)app_device.ring, 0);
 		rc = lane->copies ? 0 : -errno;
 	}
 	app_check_device(rc);
@@ -195,11 +195,9 @@ static void close_lane(struct lane *lane)
 		ixy_mempool_unshare(ixy_rx_pool(lane->from, lane->queue), lane->to);
 }
 
-/* The end of a lane whose thread has ended: what it has received is sent yet, if that goes soon. */
-static void drain(struct lane *lane)
+/* The end of a lane whose thread has ended: what it has received is sent yet, if that goes before `end`. */
+static void drain(struct lane *lane, uint64_t end)
 {
-	uint64_t end = app_now() + DRAIN_NS;
-
 	while ((lane->count || ixy_tx_pending(lane->to, lane->queue)) && app_now() < end) {
 		uint32_t sent = ixy_tx_batch(lane->to, lane->queue, lane->frames + lane->first, lane->count);
 
@@ -213,18 +211,24 @@ static void drain(struct lane *lane)
 	}
 }
 
-static void start_threads(void)
+/* Returns the exit code where one could not be started, or 0. */
+static int start_threads(void)
 {
 	atomic_store(&pausing, false);
-	for (unsigned i = 0; i < threads; i++)
-		app_thread_start(&workers[i].thread, i, work, &workers[i]);
+	for (running = 0; running < threads; running++) {
+		int status = app_thread_start(&workers[running].thread, running, work, &workers[running]);
+
+		if (status)
+			return status;
+	}
+	return 0;
 }
 
 static void stop_threads(void)
 {
 	atomic_store(&pausing, true);
-	for (unsigned i = 0; i < threads; i++)
-		pthread_join(workers[i].thread, NULL);
+	while (running)
+		pthread_join(workers[--running].thread, NULL);
 }
 
 /* --- counting ----------------------------------------------------------------------------------------------------- */
@@ -315,30 +319,32 @@ static void tear_down(void)
 static int look_after(struct ixy_device *dev)
 {
 	uint32_t events = app_poll_events(dev);
-	int rc = 0;
+	int rc;
 
 	if (events & IXY_EVENT_GONE)
 		return app_device_status(-ENODEV);
-	if (events & IXY_EVENT_RESET) {
-		/* Nobody may be inside of the device meanwhile; and its frames go back to the other's memory. */
-		stop_threads();
-		rc = ixy_reset(dev);
-		if (rc < 0)
-			fprintf(stderr, "ixy-fwd: %s\n", ixy_last_error());
-		start_threads();
-	}
-	return rc < 0 ? app_device_status(rc) : 0;
+	if (!(events & IXY_EVENT_RESET))
+		return 0;
+	/* Nobody may be inside of the device meanwhile; and its frames go back to the other's memory. */
+	stop_threads();
+	rc = ixy_reset(dev);
+	if (rc == 0)
+		return start_threads();
+	fprintf(stderr, "ixy-fwd: %s\n", ixy_last_error());
+	return app_device_status(rc);
 }
 
 int main(int argc, char **argv)
 {
 	char **specs = app_begin(&app, argc, argv);
 	char names[2][256];
-	int status = 0;
+	uint64_t end;
+	int status;
 
 	set_up(specs);
-	start_threads();
-	app_await_links(devs, 2);
+	status = start_threads();
+	if (!status)
+		app_await_links(devs, 2);
 	for (unsigned i = 0; i < 2; i++) {
 		snprintf(names[i], sizeof(names[i]), "%s to %s", labels[i], labels[!i]);
 		directions[i].name = names[i];
@@ -358,8 +364,9 @@ int main(int argc, char **argv)
 
 	app_stop();
 	stop_threads();
+	end = app_now() + DRAIN_NS;
 	for (unsigned i = 0; i < lane_count; i++)
-		drain(&lanes[i]);
+		drain(&lanes[i], end);
 	tear_down();
 	return status;
 }

@@ -451,6 +451,8 @@ static void it_explains_itself_and_refuses_what_it_cannot_do(void **state)
 		{"--cpu 3-1 xdp:d0 xdp:d1", 2, "--cpu 3-1"},
 		{"--nonsense xdp:d0 xdp:d1", 2, "nonsense"},
 		{"--cpu 1023 xdp:d0 xdp:d1", 71, "on CPU 1023"},
+		/* The first thread runs when the second one cannot be started. */
+		{"--threads 2 --cpu 0,1023 --poll soft:d0 xdp:d1", 71, "on CPU 1023"},
 		{"--ring 100 xdp:d0 xdp:d1", 78, "powers of two"},
 		{"--mtu 20000 xdp:d0 xdp:d1", 78, "20000"},
 		{"eth d1", 78, "eth: not a device"},

@@ -72,10 +72,14 @@ static void *keep(void *unused)
 
 void run_keeper_start(struct ixy_device *const devs[], unsigned count)
 {
+	int status;
+
 	keeper.count = count;
 	for (unsigned i = 0; i < count; i++)
 		keeper.devs[i] = devs[i];
-	app_thread_start(&keeper.thread, 0, keep, NULL);
+	status = app_thread_start(&keeper.thread, 0, keep, NULL);
+	if (status)
+		exit(status);
 }
 
 void run_keeper_stop(void)
@@ -110,19 +114,16 @@ static void reset_where_wanted(void)
  */
 static void rest(struct run *run, uint64_t due_ns)
 {
-	uint64_t now = app_now(), sleep = due_ns > now ? due_ns - now : 0;
+	uint64_t now = app_now(), sleep = due_ns > now ? due_ns - now : 0, longest;
 	struct app_idle *idle = &run->idle;
 	struct timespec time = {0};
 	bool blocked = run->sender && sender_blocked(run->sender);
 
 	if (app_device.poll || (sleep < SPIN_NS && !blocked))
 		return;
-	sleep -= blocked ? 0 : MARGIN_NS;
-	if (sleep > SLEEP_NS)
-		sleep = SLEEP_NS;
 	/* Nothing tells that a ring has room again, or that a queue without interrupts has a frame. */
-	if ((blocked || idle->fd_count < idle->count) && (sleep > NAP_NS || blocked))
-		sleep = NAP_NS;
+	longest = blocked || idle->fd_count < idle->count ? NAP_NS : SLEEP_NS;
+	sleep = blocked || sleep - MARGIN_NS > longest ? longest : sleep - MARGIN_NS;
 	if (!idle->armed) {
 		for (unsigned i = 0; i < idle->count; i++)
 			ixy_rx_irq_arm(idle->queues[i].dev, idle->queues[i].queue);
