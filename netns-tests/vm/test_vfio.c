@@ -1,12 +1,9 @@
 /*
  * ixy-tapd on a PCI function through VFIO, behind an IOMMU: with interrupts, in its own addresses, and without any
  * privilege. The software NIC translates its DMA by the guest's own tables, as an IOMMU does.
- *
- * Run with the argument "stray" this program is something else: see stray().
  */
 #include <unistd.h>
 
-#include "driver/ixy.h"
 #include "tapd.h"
 #include "traffic.h"
 
@@ -39,9 +36,9 @@ static int boot(void **state)
 	vm_boot_with(state, &options);
 	vm = *state;
 	vm_ok(vm, "dmesg | grep -q 'DMAR: IOMMU enabled' && test -e " FUNCTION "/iommu_group");
-	vm_ok(vm,
-		"modprobe tun && modprobe vfio_iommu_type1 allow_unsafe_interrupts=1 && modprobe vfio-pci && "
-		"chmod 666 /dev/net/tun");
+	vm_ok(vm, "modprobe -a tun vhost_net && modprobe vfio_iommu_type1 allow_unsafe_interrupts=1 && "
+		  "modprobe vfio-pci && "
+		  "chmod 666 /dev/net/tun");
 	vm_ok(vm, "echo 48 >/proc/sys/vm/nr_hugepages && grep -x 48 /proc/sys/vm/nr_hugepages");
 	bind(vm, "vfio-pci");
 	return 0;
@@ -61,6 +58,20 @@ static void all_traffic_passes_in_the_programs_own_addresses(void **state)
 	tapd_down(vm, ".resets == 0 and .nic.crc_errors == 0 and .rx.frames > 1000 and .tx.frames > 1000");
 	/* It is left to the driver that it was bound to, and not to the kernel's own. */
 	vm_ok(vm, "readlink " FUNCTION "/driver | grep /vfio-pci$");
+	vm_assert_no_violation(vm);
+}
+
+static void all_traffic_passes_vhost(void **state)
+{
+	struct vm *vm = *state;
+
+	tapd_up(vm, "--kernel vhost --queues 2");
+	vm_ok(vm, "cat /proc/[0-9]*/comm 2>/dev/null | grep -cx vhost-$(cat /run/tapd.pid) | grep -x 2");
+	traffic_pings(vm);
+	traffic_sizes(vm);
+	traffic_streams(vm);
+	traffic_file(vm);
+	tapd_down(vm, ".resets == 0 and .rx.frames > 1000 and .tx.frames > 1000");
 	vm_assert_no_violation(vm);
 }
 
@@ -345,49 +356,12 @@ static void the_kernels_driver_works_behind_the_iommu_too(void **state)
 
 /* --- the IOMMU bites ------------------------------------------------------------------------------------ */
 
-/*
- * In the guest: send a frame whose buffer's device address is a physical one, in the middle of the guest's memory.
- * Without an IOMMU whatever lies there would go out on the wire.
- */
-static int stray(void)
-{
-	struct ixy_device *dev;
-	struct mempool *pool;
-	struct pkt_buf *buf;
-
-	if (ixy_open(VM_NIC, NULL, &dev) < 0) {
-		fprintf(stderr, "%s\n", ixy_last_error());
-		return 1;
-	}
-	for (unsigned i = 0; i < 1000 && !ixy_link_get(dev).up; i++) {
-		ixy_poll_events(dev);
-		pause_ms(10);
-	}
-	pool = ixy_mempool_create(dev, 16, 0);
-	buf = pool ? pkt_buf_alloc(pool) : NULL;
-	if (!buf || !ixy_link_get(dev).up)
-		return 2;
-	memset(buf->data, 0xFF, 60);
-	buf->size = buf->frame_size = 60;
-	buf->iova_offset += (256u << 20) - pkt_buf_data_iova(buf);
-	ixy_tx_batch(dev, 0, &buf, 1);
-	pause_ms(200);
-	ixy_stop(dev);
-	ixy_mempool_free(pool);
-	ixy_close(dev);
-	return 0;
-}
-
 static void dma_outside_of_the_map_is_refused(void **state)
 {
 	struct vm *vm = *state;
 	uint64_t before = rig_nic(vm->rig, "tx_frames");
-	char program[256];
-	ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
 
-	assert_true(n > 0);
-	program[n] = 0;
-	vm_ok(vm, "%s stray", program);
+	vm_ok(vm, "%s " VM_NIC, rig_program("vm/guest_stray"));
 	assert_int_equal(vm_excuse_iommu_faults(vm), 1);
 	assert_int_equal(rig_nic(vm->rig, "tx_frames"), before);
 	/* The next user is not touched by that. */
@@ -402,10 +376,11 @@ static void everything_ends_without_another_violation(void **state)
 	vm_finish(*state);
 }
 
-int main(int argc, char *argv[])
+int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		VM_TEST(all_traffic_passes_in_the_programs_own_addresses),
+		VM_TEST(all_traffic_passes_vhost),
 		VM_TEST(an_idle_queue_sleeps_until_an_interrupt_comes),
 		VM_TEST(with_poll_no_interrupt_is_needed),
 		VM_TEST(jumbo_frames_and_several_queues_pass),
@@ -423,7 +398,5 @@ int main(int argc, char *argv[])
 		VM_TEST(everything_ends_without_another_violation),
 	};
 
-	if (argc > 1 && strcmp(argv[1], "stray") == 0)
-		return stray();
 	return vm_main("ixy-tapd on a PCI function through VFIO", tests, boot);
 }
