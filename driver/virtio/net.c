@@ -65,7 +65,7 @@ static uint8_t *place(const struct net_device *dev, size_t *end, size_t size)
 }
 
 /* Where everything lies; called twice, before and after there is memory. Returns how much it takes. */
-static size_t lay_out(struct net_device *dev, uint8_t *rings[2 * IXY_MAX_QUEUES + 1])
+static size_t lay_out(struct net_device *dev)
 {
 	const size_t align = ring_align(dev);
 	const size_t tables = virtqueue_indirect_bytes(dev->tx_size);
@@ -73,13 +73,13 @@ static size_t lay_out(struct net_device *dev, uint8_t *rings[2 * IXY_MAX_QUEUES 
 	uint16_t n = 0;
 
 	for (uint16_t i = 0; i < dev->ixy.rx_queues; i++) {
-		rings[n++] = place(dev, &end, virtqueue_bytes(dev->rx_size, align));
-		rings[n++] = place(dev, &end, virtqueue_bytes(dev->tx_size, align));
+		dev->rings[n++] = place(dev, &end, virtqueue_bytes(dev->rx_size, align));
+		dev->rings[n++] = place(dev, &end, virtqueue_bytes(dev->tx_size, align));
 		if (net_wants(dev, VIRTIO_RING_F_INDIRECT_DESC) && tables <= DMA_HUGE_PAGE)
 			dev->tx[i].tables = place(dev, &end, tables);
 	}
 	if (net_wants(dev, VIRTIO_NET_F_CTRL_VQ))
-		rings[n++] = place(dev, &end, virtqueue_bytes(dev->ctrl.size, align));
+		dev->rings[n++] = place(dev, &end, virtqueue_bytes(dev->ctrl.size, align));
 	dev->ctrl.memory = (struct net_ctrl_memory *)(void *)place(dev, &end, sizeof(*dev->ctrl.memory));
 	dev->zero_header = place(dev, &end, NET_HEADER_SIZE);
 	return end;
@@ -87,12 +87,11 @@ static size_t lay_out(struct net_device *dev, uint8_t *rings[2 * IXY_MAX_QUEUES 
 
 static int alloc_memory(struct net_device *dev)
 {
-	int err = 0;
+	int err = dma_alloc(dev->ixy.pci, lay_out(dev), &dev->memory);
 
-	err = dma_alloc(dev->ixy.pci, lay_out(dev, dev->rings), &dev->memory);
 	if (err)
 		return err;
-	lay_out(dev, dev->rings);
+	lay_out(dev);
 	for (uint16_t i = 0; i < dev->ixy.rx_queues && !err; i++) {
 		err = net_rx_alloc(dev, i);
 		if (!err)
@@ -348,9 +347,9 @@ static bool removed(const struct net_device *dev)
 
 /*
  * All-ones from the status. A bus error may pass, a function in D3 can be woken, a removed one does not come back: five
- * looks over 15 ms. Returns what poll_events() has to say, 0 if the registers answer again.
+ * looks over 15 ms. Returns what poll_events() has to say, 0 if the registers answer again: *status is what they say.
  */
-static uint32_t look_after_silent(struct net_device *dev)
+static uint32_t look_after_silent(struct net_device *dev, uint8_t *status)
 {
 	int mended = -ENODEV;
 
@@ -359,7 +358,8 @@ static uint32_t look_after_silent(struct net_device *dev)
 		if (mended > 0)
 			return IXY_EVENT_RESET;
 		net_sleep_us(3000);
-		if (virtio_status(dev->virtio) != VIRTIO_GONE)
+		*status = virtio_status(dev->virtio);
+		if (*status != VIRTIO_GONE)
 			return 0;
 	}
 	if (mended == 0 && !removed(dev)) {
@@ -372,6 +372,8 @@ static uint32_t look_after_silent(struct net_device *dev)
 
 static bool any_queue_broken(const struct net_device *dev)
 {
+	if (virtqueue_broken(&dev->ctrl.vq))
+		return true;
 	for (uint16_t i = 0; i < dev->ixy.rx_queues; i++) {
 		if (__atomic_load_n(&dev->rx[i].broken, __ATOMIC_ACQUIRE) ||
 			__atomic_load_n(&dev->tx[i].broken, __ATOMIC_ACQUIRE))
@@ -397,7 +399,7 @@ static uint32_t net_poll_events(struct ixy_device *ixy)
 		signals = 0; /* there was none, which is as good */
 	status = virtio_status(dev->virtio);
 	if (status == VIRTIO_GONE)
-		events = look_after_silent(dev);
+		events = look_after_silent(dev, &status);
 	else if (removed(dev)) /* its registers answer yet, so it is stopped in order */
 		events = IXY_EVENT_GONE;
 	if (events & IXY_EVENT_GONE)

@@ -267,6 +267,39 @@ static void a_device_that_goes_says_so_and_leaves_no_buffer_behind(void **state)
 	net_rig_close(&n);
 }
 
+/* So many readings of registers find nobody there. */
+static unsigned silence;
+
+static void silent_read(struct pci_device *pci, unsigned bar, uint32_t offset, void *data, uint32_t len)
+{
+	if (silence == 0) {
+		n.honest->bar_read(pci, bar, offset, data, len);
+		return;
+	}
+	silence--;
+	memset(data, 0xff, len);
+}
+
+static void a_device_that_answers_again_is_left_alone(void **state)
+{
+	(void)state;
+	open_usual();
+	n.ops.bar_read = silent_read;
+	for (silence = 1; silence < 4; silence++) {
+		const unsigned before = silence;
+
+		assert_int_equal(ixy_poll_events(n.dev), 0);
+		assert_int_equal(silence, 0);
+		silence = before;
+	}
+	silence = 100;
+	assert_int_equal(ixy_poll_events(n.dev), IXY_EVENT_RESET);
+	silence = 0;
+	assert_int_equal(ixy_poll_events(n.dev), 0);
+	net_rig_traffic(&n, 0);
+	net_rig_close(&n);
+}
+
 static void a_reset_that_does_not_end_is_an_error_after_a_while(void **state)
 {
 	(void)state;
@@ -350,6 +383,36 @@ static void used_entries_that_cannot_be_are_seen_through(void **state)
 		ixy_tx_batch(n.dev, 0, NULL, 0);
 		assert_seen_through();
 	}
+	net_rig_close(&n);
+}
+
+/* What answers each command is no command's buffer. */
+static void lying_write(struct pci_device *pci, unsigned bar, uint32_t offset, const void *data, uint32_t len)
+{
+	if (bar == RIG_NOTIFY_BAR)
+		virtio_rig_used(&n.rig, 2, 77, 1);
+	else
+		n.honest->bar_write(pci, bar, offset, data, len);
+}
+
+static void a_control_queue_that_is_broken_takes_a_reset_too(void **state)
+{
+	struct pci_ops honest;
+
+	(void)state;
+	open_usual();
+	honest = n.ops;
+	n.ops.bar_write = lying_write;
+	assert_int_equal(ixy_set_promisc(n.dev, true), -EPROTO);
+	n.ops = honest;
+	assert_int_equal(ixy_set_allmulti(n.dev, true), -EPROTO);
+	assert_int_equal(ixy_poll_events(n.dev), IXY_EVENT_RESET);
+	assert_int_equal(ixy_reset(n.dev), 0);
+	assert_int_equal(ixy_poll_events(n.dev), 0);
+	/* What could not be told is told now. */
+	assert_true(n.control.promisc);
+	assert_true(n.control.allmulti);
+	net_rig_traffic(&n, 0);
 	net_rig_close(&n);
 }
 
@@ -470,9 +533,11 @@ int main(void)
 		cmocka_unit_test(a_device_that_needs_a_reset_says_so_and_is_well_after_it),
 		cmocka_unit_test(a_device_that_has_changed_its_mind_does_not_come_back),
 		cmocka_unit_test(a_device_that_goes_says_so_and_leaves_no_buffer_behind),
+		cmocka_unit_test(a_device_that_answers_again_is_left_alone),
 		cmocka_unit_test(a_reset_that_does_not_end_is_an_error_after_a_while),
 		cmocka_unit_test(at_the_end_what_has_come_can_still_be_taken),
 		cmocka_unit_test(used_entries_that_cannot_be_are_seen_through),
+		cmocka_unit_test(a_control_queue_that_is_broken_takes_a_reset_too),
 		cmocka_unit_test(numbers_of_buffers_that_cannot_be_are_seen_through),
 		cmocka_unit_test(a_number_that_is_too_high_by_some_costs_the_frames_it_swallows_and_no_more),
 		cmocka_unit_test(frames_that_are_none_are_dropped_and_the_next_one_passes),
