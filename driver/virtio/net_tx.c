@@ -94,7 +94,7 @@ static inline int put(struct net_device *dev, struct net_tx_queue *q, struct pkt
 			pieces[n++] = (struct virtqueue_piece){iova - dev->header_size, dev->header_size};
 			pieces[n++] = (struct virtqueue_piece){iova, frame->size};
 		}
-	} else { /* and no offloads either: settle() has seen to that */
+	} else { /* no offloads either: a frame without headroom has been finished in software */
 		pieces[n++] =
 			(struct virtqueue_piece){dma_iova(dev->memory, dev->zero_header), dev->header_size};
 		pieces[n++] = (struct virtqueue_piece){iova, frame->size};
