@@ -71,7 +71,8 @@ struct capture {
 	uint64_t size;              /* bytes for the file, without its end block */
 	struct app_idle idle;
 	struct app_rate rate;
-	bool full; /* as many frames or bytes as were asked for */
+	bool full;  /* as many frames or bytes as were asked for */
+	int status; /* the exit code when it is over with the device, or 0 */
 };
 
 /* --- the file ----------------------------------------------------------------------------------------------------- */
@@ -173,8 +174,10 @@ static void take_frame(struct capture *capture, const struct pkt_buf *frame)
 	uint32_t size = pcapng_frame_size(captured);
 	uint8_t *record;
 
-	capture->full |= most_bytes && capture->size + size + PCAPNG_MAX_END > most_bytes;
 	if (capture->full || !wanted(capture, frame))
+		return;
+	capture->full = most_bytes && capture->size + size + PCAPNG_MAX_END > most_bytes;
+	if (capture->full)
 		return;
 	capture->accepted++;
 	record = writer_record(capture->writer, size);
@@ -227,19 +230,22 @@ static uint64_t nic_drops(
 	return sum;
 }
 
-/* The device's housekeeping; false when it has gone. */
-static bool attend_device(struct capture *capture)
+/* The device's housekeeping. What has been captured is worth its end, whatever becomes of the device. */
+static void attend_device(struct capture *capture)
 {
 	uint32_t events = app_poll_events(capture->dev);
 	struct ixy_stats stats;
 	char comment[512];
 
-	if (events & IXY_EVENT_RESET)
-		app_check_device(ixy_reset(capture->dev));
+	if (events & IXY_EVENT_GONE)
+		capture->status = app_device_status(-ENODEV);
+	else if (events & IXY_EVENT_RESET && ixy_reset(capture->dev) < 0) {
+		fprintf(stderr, "%s: %s\n", program_invocation_short_name, ixy_last_error());
+		capture->status = app_device_status(-EIO);
+	}
 	ixy_read_stats(capture->dev, &stats);
 	atomic_store(
 		&capture->rate.drops, capture->lost + nic_drops(capture, &stats, comment, sizeof(comment)));
-	return !(events & IXY_EVENT_GONE);
 }
 
 /* --- the capture -------------------------------------------------------------------------------------------------- */
@@ -258,7 +264,7 @@ static void run(struct capture *capture)
 {
 	uint64_t next_events = 0;
 
-	while (app_running() && !capture->full && !writer_failed(capture->writer)) {
+	while (app_running() && !capture->full && !capture->status && !writer_failed(capture->writer)) {
 		if (take_all(capture)) {
 			app_busy(&capture->idle);
 		} else {
@@ -267,10 +273,11 @@ static void run(struct capture *capture)
 		}
 		if (capture->now >= next_events) {
 			next_events = capture->now + EVENTS_NS;
-			if (!attend_device(capture))
-				return;
+			attend_device(capture);
 		}
 	}
+	if (capture->status)
+		return;
 	/* What has been received is still wanted, but nothing more. */
 	ixy_shut(capture->dev);
 	while (!capture->full && take_all(capture))
@@ -303,7 +310,7 @@ static int end(struct capture *capture)
 		(unsigned long long)capture->accepted, (unsigned long long)statistics.delivered, comment);
 	/* A reader that has seen enough is no failure. */
 	if (!err || err == -EPIPE)
-		return 0;
+		return capture->status;
 	fprintf(stderr, "%s: %s: %s; %llu frames are in it\n", program_invocation_short_name, capture->file,
 		strerror(-err), (unsigned long long)statistics.delivered);
 	return 1;

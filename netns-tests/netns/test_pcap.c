@@ -286,6 +286,40 @@ static void it_ends_before_the_file_is_too_long(void **state)
 	assert_int_equal(assert_frames(path, 60, MAX_SIZE, SIZE_MAX).frames, read_statistics(path).frames);
 }
 
+static void a_frame_that_is_not_wanted_does_not_make_the_file_too_long(void **state)
+{
+	struct rig *rig = *state;
+	const char *path = in_folder("unwanted.pcapng");
+	/* What is left for frames is less than 1000 bytes. */
+	struct process *pcap = start(rig, "--size 3K " ONLY_TEST, path);
+	uint8_t frame[1514];
+	int fd = raw_open(rig->peer, "p0");
+
+	raw_send(fd, frame, frame_udp4(frame, mac_a, mac_b, "192.0.2.1", "192.0.2.2", 1, 2, 1000));
+	close(fd);
+	send_frames(rig, 0, FRAMES, 60, 60);
+	assert_ended(pcap, 0);
+	assert_in_range(assert_frames(path, 60, 60, SIZE_MAX).frames, 5, 1000 / 60);
+}
+
+static void the_file_is_whole_when_the_device_goes(void **state)
+{
+	struct rig *rig = *state;
+	const char *path = in_folder("gone.pcapng");
+	struct process *pcap =
+		process_start("ixy-pcap", rig->host, "exec %s xdp:d0 %s", rig_program("ixy-pcap"), path);
+
+	await(pcap, "capturing to");
+	send_frames(rig, 0, 10, 60, 60);
+	assert_soon(SECONDS,
+		command(NULL, "test $(tshark -r %s -Y 'eth.type == 0x88b5' 2>/dev/null | wc -l) = 10",
+			path) == 0);
+	command_ok(rig->peer, "ip link del p0");
+	assert_ended(pcap, 69);
+	assert_int_equal(assert_frames(path, 60, 60, SIZE_MAX).frames, 10);
+	assert_in_range(read_statistics(path).frames, 10, 1000);
+}
+
 static void it_ends_after_a_time(void **state)
 {
 	struct rig *rig = *state;
@@ -457,6 +491,8 @@ int main(void)
 		RIG_TEST(frames_are_in_the_file_byte_by_byte_with_their_times_until_sigint),
 		RIG_TEST(it_ends_after_so_many_frames),
 		RIG_TEST(it_ends_before_the_file_is_too_long),
+		RIG_TEST(a_frame_that_is_not_wanted_does_not_make_the_file_too_long),
+		RIG_TEST(the_file_is_whole_when_the_device_goes),
 		RIG_TEST(it_ends_after_a_time),
 		RIG_TEST(a_filter_lets_only_what_it_names_into_the_file),
 		RIG_TEST(a_wrong_filter_or_file_is_named_and_the_old_file_stays),

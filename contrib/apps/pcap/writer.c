@@ -24,7 +24,7 @@ struct writer {
 	pthread_t thread;
 	struct chunk *chunks;
 	uint32_t count;
-	_Atomic uint32_t submitted, written; /* chunks since the start; they wrap */
+	_Atomic uint64_t submitted, written; /* chunks since the start */
 	sem_t work;                          /* one for each chunk submitted, and one for the end */
 	_Atomic int error;                   /* 0, or the negative errno of the first failure */
 	atomic_bool finished;
@@ -107,7 +107,7 @@ static void *writer_thread(void *argument)
 	struct writer *writer = argument;
 
 	for (;;) {
-		uint32_t next = writer->written;
+		uint64_t next = writer->written;
 
 		while (sem_wait(&writer->work) < 0)
 			;
@@ -160,7 +160,7 @@ struct writer *writer_open(int fd, size_t memory)
 }
 
 /* Chunks that the thread has yet to write. */
-static uint32_t waiting(const struct writer *writer)
+static uint64_t waiting(const struct writer *writer)
 {
 	return writer->submitted - atomic_load_explicit(&writer->written, memory_order_acquire);
 }
