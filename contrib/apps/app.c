@@ -118,6 +118,8 @@ static void print_default(const struct app_option *option)
 		return;
 	if (option->kind == APP_DURATION)
 		printf(" (default %g s)", (double)number / SECOND);
+	else if (option->kind == APP_SIZE && number % (1 << 20) == 0)
+		printf(" (default %lluM)", (unsigned long long)number >> 20);
 	else
 		printf(" (default %llu)", (unsigned long long)number);
 }
@@ -154,16 +156,21 @@ static void on_signal(int number)
 }
 
 /*
+ * Whatever usually ends a program ends it in order, as devices have to be stopped: a terminal that is closed (unless
+ * nohup has said that this does not matter), a reader of the output that has seen enough.
  * SA_RESTART: output must not be cut short by the timer; poll() returns EINTR all the same.
- * SA_RESETHAND: who sends a second signal means it.
+ * SA_RESETHAND: who sends a second signal means it. The lines after the first that nobody reads are no such signal.
  */
 static void catch_signals(void)
 {
-	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, before;
 	struct itimerval interval = {{.tv_usec = 100000}, {.tv_usec = 100000}};
 
 	sigaction(SIGALRM, &action, NULL);
+	sigaction(SIGPIPE, &action, NULL);
 	action.sa_flags |= SA_RESETHAND;
+	if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+		sigaction(SIGHUP, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	setitimer(ITIMER_REAL, &interval, NULL);

@@ -75,7 +75,8 @@ struct app {
 };
 
 /*
- * Read the command line, and from now on catch SIGINT and SIGTERM (a second one ends the program at once).
+ * Read the command line, and from now on catch SIGINT, SIGTERM and SIGHUP (a second one ends the program at once), and
+ * SIGPIPE.
  * Returns the arguments that are no options, NULL after the last. Ends the program after --help, and with
  * status 2 when the command line is wrong.
  */

@@ -424,11 +424,19 @@ static void a_line_a_second_tells_the_rates_until_the_time_is_over(void **state)
 	lay_cables(rig, 1500, 1);
 	fwd = app_start(rig->host, "ixy-fwd", "xdp:d0 xdp:d1");
 	app_await(fwd, " s   xdp:d0 to xdp:d1 0.000 Mpps 0 Mbit/s   xdp:d1 to xdp:d0 0.000 Mpps 0 Mbit/s\n");
-	app_assert_ends_by(fwd, SIGTERM);
+	app_assert_ends_by(fwd, SIGHUP);
 	fwd = app_start(rig->host, "ixy-fwd", "--quiet --time 1500ms xdp:d0 xdp:d1");
 	app_assert_exits(fwd, 0);
 	assert_false(app_has_said(fwd, "Mbit/s   "));
 	assert_int_equal(app_total(fwd, "xdp:d0 to xdp:d1"), 0);
+}
+
+static void it_ends_in_order_when_nobody_reads_its_lines(void **state)
+{
+	struct rig *rig = *state;
+
+	lay_cables(rig, 1500, 1);
+	command_ok(rig->host, "bash -o pipefail -c '%s xdp:d0 soft:d1 | head -n 1'", rig_program("ixy-fwd"));
 }
 
 static void it_explains_itself_and_refuses_what_it_cannot_do(void **state)
@@ -501,6 +509,7 @@ int main(void)
 		RIG_TEST(a_hung_device_is_reset_and_frames_pass_again),
 		RIG_TEST(without_promiscuity_only_its_own_frames_pass),
 		RIG_TEST(a_line_a_second_tells_the_rates_until_the_time_is_over),
+		RIG_TEST(it_ends_in_order_when_nobody_reads_its_lines),
 		RIG_TEST(it_explains_itself_and_refuses_what_it_cannot_do),
 	};
 
