@@ -23,6 +23,7 @@
 
 static uint64_t batch = 32;
 static struct answerer answerer;
+static bool checksums; /* are to be completed here: the device does not do it */
 
 static bool add_address(const char *text)
 {
@@ -55,10 +56,14 @@ static uint32_t answer_batch(struct pkt_buf *frames[], uint32_t count)
 	uint32_t answers = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		if (answer(&answerer, frames[i]))
-			frames[answers++] = frames[i];
-		else
+		if (!answer(&answerer, frames[i])) {
 			pkt_buf_free(frames[i]);
+			continue;
+		}
+		/* What does not fit its frame the device refuses, and counts. */
+		if (checksums && frames[i]->flags & PKT_TX_L4_CSUM)
+			app_complete_checksum(frames[i]);
+		frames[answers++] = frames[i];
 	}
 	return answers;
 }
@@ -69,6 +74,7 @@ static void listen_to(struct ixy_device *dev)
 	struct ixy_mac groups[ANSWER_MAX_ADDRESSES];
 	size_t count = answerer_groups(&answerer, groups);
 
+	checksums = !(ixy_capabilities(dev) & IXY_CAP_TX_CSUM);
 	answerer.mac = ixy_mac_get(dev);
 	if (answerer.v4_count || answerer.v6_count)
 		app_check_device(ixy_set_multicast(dev, groups, count));

@@ -120,6 +120,13 @@ static void datagrams_come_back_with_ports_swapped(void **state)
 	size = frame_tag(frame, size, 0x8100, 5);
 	frame_tag(expected, size - 4, 0x8100, 5);
 	assert_answer(fd, frame, expected, size);
+	/* A group, all, or nobody is no sender: what comes next is the answer to the last one. */
+	raw_send(fd, frame, frame_udp4(frame, mac, other, "224.0.0.5", rig->v4_host, 1, 2, 100));
+	raw_send(fd, frame, frame_udp4(frame, mac, other, "255.255.255.255", rig->v4_host, 1, 2, 100));
+	raw_send(fd, frame, frame_udp4(frame, mac, other, "0.0.0.0", rig->v4_host, 1, 2, 100));
+	size = frame_udp4(frame, mac, other, rig->v4_peer, rig->v4_host, 3, 4, 50);
+	frame_udp4(expected, other, mac, rig->v4_host, rig->v4_peer, 4, 3, 50);
+	assert_answer(fd, frame, expected, size);
 	close(fd);
 	finish(rig, echo);
 }
@@ -144,6 +151,17 @@ static void without_an_address_every_frame_comes_back(void **state)
 	frame_udp4(expected, other, one, "198.51.100.2", "192.0.2.1", 2000, 1000, 99);
 	assert_null(frame_fault(expected, size));
 	assert_answer(fd, frame, expected, size);
+	/* Of what is no proper datagram, the MAC addresses only. */
+	for (unsigned type = 0; type < 2; type++) {
+		static const uint8_t types[2][2] = {{0x08, 0x00}, {0x86, 0xDD}};
+
+		frame_test(frame, 100, one, other, type);
+		frame_test(expected, 100, other, one, type);
+		memcpy(frame + 12, types[type], 2);
+		memcpy(expected + 12, types[type], 2);
+		frame[14] = expected[14] = 0;
+		assert_answer(fd, frame, expected, 100);
+	}
 	close(fd);
 	finish(rig, echo);
 }

@@ -95,12 +95,11 @@ static void swap(void *one, void *other, size_t size)
 }
 
 /* Back to the sender, and from us: the frame may have been for a group that we are in. */
-static bool to_sender(const struct answerer *answerer, const struct view *view)
+static void to_sender(const struct answerer *answerer, const struct view *view)
 {
 	swap(view->data, view->data + ETH_ALEN, ETH_ALEN);
 	if (is_host(answerer))
 		memcpy(view->data + ETH_ALEN, answerer->mac.addr, ETH_ALEN);
-	return true;
 }
 
 /* Change the first byte of an ICMP header, its type. A checksum that is yet to be computed includes it anyway. */
@@ -121,7 +120,7 @@ static void set_icmp_type(const struct view *view, uint8_t *icmp, uint8_t type)
 
 /* --- ARP (RFC 826) ------------------------------------------------------------------------------------------------ */
 
-static bool answer_arp(const struct answerer *answerer, const struct view *view)
+static bool turn_arp(const struct answerer *answerer, const struct view *view)
 {
 	struct ether_arp arp;
 
@@ -137,7 +136,7 @@ static bool answer_arp(const struct answerer *answerer, const struct view *view)
 	memcpy(arp.arp_sha, answerer->mac.addr, ETH_ALEN);
 	swap(arp.arp_spa, arp.arp_tpa, sizeof(arp.arp_spa));
 	memcpy(view->data + view->l3, &arp, sizeof(arp));
-	return to_sender(answerer, view);
+	return true;
 }
 
 /* --- IPv4 --------------------------------------------------------------------------------------------------------- */
@@ -163,7 +162,13 @@ static bool turn_l4(const struct view *view, size_t l4, uint8_t protocol)
 	return false;
 }
 
-static bool answer_v4(const struct answerer *answerer, const struct view *view)
+/* Neither nobody (0.0.0.0), nor a group, nor all: RFC 1122, 3.2.1.3. */
+static bool is_sender(in_addr_t address)
+{
+	return address != INADDR_ANY && ntohl(address) < INADDR_UNSPEC_GROUP;
+}
+
+static bool turn_v4(const struct answerer *answerer, const struct view *view)
 {
 	struct iphdr ip;
 	size_t header;
@@ -173,7 +178,7 @@ static bool answer_v4(const struct answerer *answerer, const struct view *view)
 		return false;
 	memcpy(&ip, view->data + view->l3, sizeof(ip));
 	header = ip.ihl * 4u;
-	if (ip.version != 4 || header < sizeof(ip) || view->size - view->l3 < header)
+	if (ip.version != 4 || header < sizeof(ip) || view->size - view->l3 < header || !is_sender(ip.saddr))
 		return false;
 	if (is_host(answerer) && !has_v4(answerer, &ip.daddr))
 		return false;
@@ -185,7 +190,7 @@ static bool answer_v4(const struct answerer *answerer, const struct view *view)
 	if (turned)
 		swap(view->data + view->l3 + offsetof(struct iphdr, saddr),
 			view->data + view->l3 + offsetof(struct iphdr, daddr), sizeof(ip.saddr));
-	return (turned || !is_host(answerer)) && to_sender(answerer, view);
+	return turned;
 }
 
 /* --- IPv6 --------------------------------------------------------------------------------------------------------- */
@@ -198,7 +203,7 @@ static uint16_t icmp6_checksum(const struct view *view, const struct ip6_hdr *ip
 }
 
 /* "Who has this address?" (RFC 4861, 4.3, 7.1.1, 7.2.4) */
-static bool answer_solicitation(const struct answerer *answerer, const struct view *view, struct ip6_hdr *ip)
+static bool turn_solicitation(const struct answerer *answerer, const struct view *view, struct ip6_hdr *ip)
 {
 	static const struct in6_addr all_nodes = {{{0xFF, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}}};
 	static const uint8_t all_nodes_mac[ETH_ALEN] = {0x33, 0x33, 0, 0, 0, 1};
@@ -235,13 +240,12 @@ static bool answer_solicitation(const struct answerer *answerer, const struct vi
 	memcpy(view->data + l4, &reply, sizeof(reply));
 	view->frame->size = view->frame->frame_size = (uint32_t)(l4 + sizeof(reply));
 	view->frame->flags &= (uint16_t)~PKT_TX_L4_CSUM;
-	to_sender(answerer, view);
-	if (unspecified)
-		memcpy(view->data, all_nodes_mac, ETH_ALEN);
+	if (unspecified) /* as if they all had asked */
+		memcpy(view->data + ETH_ALEN, all_nodes_mac, ETH_ALEN);
 	return true;
 }
 
-static bool answer_v6(const struct answerer *answerer, const struct view *view)
+static bool turn_v6(const struct answerer *answerer, const struct view *view)
 {
 	struct ip6_hdr ip;
 	size_t l4 = view->l3 + sizeof(ip);
@@ -254,14 +258,14 @@ static bool answer_v6(const struct answerer *answerer, const struct view *view)
 		return false;
 	if (is_host(answerer) && ip.ip6_nxt == IPPROTO_ICMPV6 && view->size > l4 &&
 		view->data[l4] == ND_NEIGHBOR_SOLICIT)
-		return answer_solicitation(answerer, view, &ip);
+		return turn_solicitation(answerer, view, &ip);
 	if (is_host(answerer) && (!has_v6(answerer, &ip.ip6_dst) || IN6_IS_ADDR_UNSPECIFIED(&ip.ip6_src)))
 		return false;
 	turned = ip.ip6_nxt != IPPROTO_ICMP && turn_l4(view, l4, ip.ip6_nxt);
 	if (turned)
 		swap(view->data + view->l3 + offsetof(struct ip6_hdr, ip6_src),
 			view->data + view->l3 + offsetof(struct ip6_hdr, ip6_dst), sizeof(ip.ip6_src));
-	return (turned || !is_host(answerer)) && to_sender(answerer, view);
+	return turned;
 }
 
 /* --- any ---------------------------------------------------------------------------------------------------------- */
@@ -269,6 +273,7 @@ static bool answer_v6(const struct answerer *answerer, const struct view *view)
 bool answer(const struct answerer *answerer, struct pkt_buf *frame)
 {
 	struct view view = {.frame = frame, .data = frame->data, .size = frame->size};
+	bool turned = false;
 
 	view.l3 = ETH_HLEN;
 	for (int tags = 0;; tags++) {
@@ -285,10 +290,13 @@ bool answer(const struct answerer *answerer, struct pkt_buf *frame)
 	if (!is_host(answerer) && view.data[0] & 1)
 		return false;
 	switch (view.type) {
-	case ETHERTYPE_ARP:
-		return is_host(answerer) ? answer_arp(answerer, &view) : to_sender(answerer, &view);
-	case ETHERTYPE_IP: return answer_v4(answerer, &view);
-	case ETHERTYPE_IPV6: return answer_v6(answerer, &view);
-	default: return !is_host(answerer) && to_sender(answerer, &view);
+	case ETHERTYPE_ARP: turned = is_host(answerer) && turn_arp(answerer, &view); break;
+	case ETHERTYPE_IP: turned = turn_v4(answerer, &view); break;
+	case ETHERTYPE_IPV6: turned = turn_v6(answerer, &view); break;
 	}
+	/* A reflector sends back as it is what it cannot turn. */
+	if (!turned && is_host(answerer))
+		return false;
+	to_sender(answerer, &view);
+	return true;
 }
