@@ -12,6 +12,7 @@
  * Device specs
  *	0000:03:00.0        a PCI function (Intel 82599, virtio NIC), by VFIO if it is bound to vfio-pci, else through
  *	                    sysfs
+ *	xdp:eth1            an interface that Linux drives, shared with the kernel by AF_XDP
  *	soft:veth1          the software 82599, its cable plugged into the existing interface veth1
  *	vfio-user:/run/x    a PCI function that another process serves over the vfio-user protocol
  *
