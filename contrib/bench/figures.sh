@@ -51,17 +51,12 @@ published()
 # Nanoseconds a frame become million frames a second.
 measure_batch()
 {
-	"$meter" batch | awk '{ printf "%d %.2f %.3f\n", $1, 1000 / $2, 1000 / $3 }' >"$dir/batch" || return
+	"$meter" batch >"$dir/nanoseconds" || return
+	awk '{ printf "%d %.2f %.3f\n", $1, 1000 / $2, 1000 / $3 }' "$dir/nanoseconds" >"$dir/batch"
 	{
 		echo "# batch, Mpps: the driver; driver and software NIC on one core; published: ixy in C, in Rust"
 		paste -d ' ' "$dir/batch" <(published batch c | cut -d ' ' -f 2) <(published batch rust | cut -d ' ' -f 2)
 	} >"$out/batch.dat"
-}
-
-# cycles BATCH: of our loop, or - where the processor's counters cannot be had
-cycles()
-{
-	"$meter" cycles "$1"
 }
 
 measure_instructions()
@@ -75,7 +70,7 @@ measure_instructions()
 				"$(jq -r ".[] | select(.row == \"forward\" and .batch == $batch).sum" "$dir/cost.json")" \
 				"$(published instructions c | sed -n "s/^$batch \([0-9]*\) .*/\1/p")" \
 				"$(published instructions rust | sed -n "s/^$batch \([0-9]*\) .*/\1/p")" \
-				"$(cycles "$batch")" \
+				"$("$meter" cycles "$batch" || echo -)" \
 				"$(published instructions c | sed -n "s/^$batch [0-9]* //p")" \
 				"$(published instructions rust | sed -n "s/^$batch [0-9]* //p")"
 		done
@@ -93,10 +88,11 @@ measure_queues()
 
 # --- the cost of safety ------------------------------------------------------------------------------------------
 
-# A build of the driver is name|what|compiler's flags. What all have is the driver's own checks of what the device writes
-# and the caller asks for: they are folded into the comparisons that the hot path makes anyway, and have no switch.
+# A build of the driver is name|what|compiler's flags; without flags it is the one that is there. What all have is the
+# driver's own checks of what the device writes and the caller asks for: they are folded into the comparisons that the
+# hot path makes anyway, and have no switch.
 builds=(
-	"plain|as shipped|-O2 -g"
+	"plain|as shipped|"
 	"hardened|hardened as distributions do|-O2 -g -fstack-protector-strong -fstack-clash-protection -fcf-protection -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3"
 	"pools|double frees are found|-O2 -g -DIXY_DEBUG"
 	"overflow|integer overflows trap|-O2 -g -fsanitize=signed-integer-overflow,shift,integer-divide-by-zero -fsanitize-undefined-trap-on-error"
@@ -106,18 +102,22 @@ builds=(
 
 measure_safety()
 {
-	local entry name what flags
+	local entry name what flags program cost
 	: >"$dir/safety"
 	for entry in "${builds[@]}"; do
 		IFS='|' read -r name what flags <<<"$entry"
 		printf ' %s' "$name"
-		make -s -j"$(nproc)" BUILD="$out/$name" CFLAGS="$flags" \
-			LDFLAGS="$(grep -o -- '-fsanitize=[^ ]*' <<<"$flags" | grep address)" \
-			"$out/$name/bench/figures" >"$dir/make" 2>&1 || {
-			cat "$dir/make" >&2
-			return 1
-		}
-		echo "\"$what\" $("$out/$name/bench/figures" cost)" >>"$dir/safety" || return
+		program=$meter
+		if [ -n "$flags" ]; then
+			program=$out/$name/bench/figures
+			make -s -j"$(nproc)" BUILD="$out/$name" CFLAGS="$flags" \
+				LDFLAGS="$(grep -o -- '-fsanitize=address' <<<"$flags")" "$program" >"$dir/make" 2>&1 || {
+				cat "$dir/make" >&2
+				return 1
+			}
+		fi
+		cost=$("$program" cost) || return
+		echo "\"$what\" $cost" >>"$dir/safety"
 	done
 	{
 		echo "# build, instructions a frame at batches of 32, nanoseconds a frame"
