@@ -298,25 +298,25 @@ void process_kill(struct process *p)
 	await_end(p, STOP_SECONDS);
 }
 
-static const char *process_text(struct process *p, const char *path)
+static const char *read_again(char **text, const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	free(p->text);
-	p->text = fd < 0 ? strdup("") : read_all(fd);
+	free(*text);
+	*text = fd < 0 ? strdup("") : read_all(fd);
 	if (fd >= 0)
 		close(fd);
-	return p->text;
+	return *text;
 }
 
 const char *process_stdout(struct process *p)
 {
-	return process_text(p, p->stdout_path);
+	return read_again(&p->stdout_text, p->stdout_path);
 }
 
 const char *process_stderr(struct process *p)
 {
-	return process_text(p, p->stderr_path);
+	return read_again(&p->stderr_text, p->stderr_path);
 }
 
 void process_assert_sane(struct process *p)
@@ -406,7 +406,8 @@ void commands_cleanup(void)
 		process_kill(p);
 		unlink(p->stdout_path);
 		unlink(p->stderr_path);
-		free(p->text);
+		free(p->stdout_text);
+		free(p->stderr_text);
 		free(p);
 		processes[i] = NULL;
 	}

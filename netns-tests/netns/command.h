@@ -66,7 +66,7 @@ struct process {
 	int status; /* how it ended, as command() tells it */
 	char name[32];
 	char stdout_path[128], stderr_path[128];
-	char *text; /* what process_stdout() or process_stderr() returned last */
+	char *stdout_text, *stderr_text; /* what process_stdout() and process_stderr() returned last */
 };
 
 /* Start a shell command (which should `exec` its program, so that signals reach it). Never NULL. */
@@ -79,7 +79,7 @@ int process_wait(struct process *p, unsigned seconds);
 int process_stop(struct process *p);
 /* SIGKILL, and wait. */
 void process_kill(struct process *p);
-/* Everything it printed up to now; valid until the next call for the same process. */
+/* Everything it printed up to now; valid until the next call of the same function for the same process. */
 const char *process_stdout(struct process *p);
 const char *process_stderr(struct process *p);
 /* Fails the test if it printed a report of AddressSanitizer, LeakSanitizer or UBSan. */
