@@ -145,6 +145,18 @@ static void without_a_checksum_the_field_is_zero_in_ipv4_only(void **state)
 	free(buf);
 }
 
+static void assert_each_decides(uint8_t *frame, size_t size, const size_t *at, size_t count)
+{
+	struct frame_stamp stamp;
+
+	assert_true(frame_read_stamp(frame, size, &stamp));
+	for (size_t i = 0; i < count; i++) {
+		frame[at[i]] ^= 0x20;
+		assert_false(frame_read_stamp(frame, size, &stamp));
+		frame[at[i]] ^= 0x20;
+	}
+}
+
 static void other_frames_have_no_stamp(void **state)
 {
 	struct frame_config config = config_of(false);
@@ -164,12 +176,14 @@ static void other_frames_have_no_stamp(void **state)
 		assert_false(frame_read_stamp(exact, size, &stamp));
 		free(exact);
 	}
-	static const size_t decisive[] = {12, 13, 14, 23, 42, 43};
-	for (size_t i = 0; i < sizeof(decisive) / sizeof(decisive[0]); i++) {
-		buf->data[decisive[i]] ^= 1;
-		assert_false(frame_read_stamp(buf->data, 60, &stamp));
-		buf->data[decisive[i]] ^= 1;
-	}
+	/* Type, version, protocol, and the stamp's magic number. */
+	static const size_t ipv4[] = {12, 13, 14, 23, 42, 43}, ipv6[] = {12, 13, 14, 20, 62, 63};
+	assert_each_decides(buf->data, 60, ipv4, 6);
+	config = config_of(true);
+	make(&template, buf, &config, 80, &(struct frame_stamp){0});
+	assert_each_decides(buf->data, 80, ipv6, 6);
+	config = config_of(false);
+	make(&template, buf, &config, 60, &(struct frame_stamp){0});
 	/* Says that it is IPv6, and is too short for that. */
 	memcpy(buf->data + 12, "\x86\xdd", 2);
 	buf->data[20] = UDP;

@@ -145,7 +145,7 @@ bool frame_read_stamp(const uint8_t *frame, size_t size, struct frame_stamp *sta
 			return false;
 		l4 = l3 + sizeof(struct iphdr);
 	} else {
-		if (type != htons(ETHERTYPE_IPV6) || size < frame_shortest(true) ||
+		if (type != htons(ETHERTYPE_IPV6) || size < frame_shortest(true) || frame[l3] >> 4 != 6 ||
 			frame[l3 + offsetof(struct ip6_hdr, ip6_nxt)] != IPPROTO_UDP)
 			return false;
 		l4 = l3 + sizeof(struct ip6_hdr);
