@@ -30,7 +30,7 @@ static void add(const uint32_t *numbers, size_t count)
 static void assert_account(uint64_t received, uint64_t lost, uint64_t reordered, uint64_t duplicates)
 {
 	assert_int_equal(sequence.received, received);
-	assert_int_equal(sequence_lost(&sequence, 0), lost);
+	assert_int_equal(sequence_lost(&sequence), lost);
 	assert_int_equal(sequence.reordered, reordered);
 	assert_int_equal(sequence.duplicates, duplicates);
 }
@@ -39,7 +39,6 @@ static void nothing_came_and_nothing_is_known_to_be_missing(void **state)
 {
 	(void)state;
 	assert_account(0, 0, 0, 0);
-	assert_int_equal(sequence_lost(&sequence, 7), 7);
 }
 
 static void frames_in_order_are_all_there(void **state)
@@ -47,7 +46,6 @@ static void frames_in_order_are_all_there(void **state)
 	(void)state;
 	ADD(0, 1, 2, 3, 4);
 	assert_account(5, 0, 0, 0);
-	assert_int_equal(sequence_lost(&sequence, 8), 3); /* the last three */
 }
 
 static void a_gap_is_a_loss_until_it_is_filled(void **state)
@@ -73,7 +71,6 @@ static void a_second_copy_is_a_duplicate_and_hides_no_loss(void **state)
 	(void)state;
 	ADD(0, 0, 2, 2, 2, 0);
 	assert_account(2, 1, 0, 4);
-	assert_int_equal(sequence_lost(&sequence, 3), 1);
 }
 
 static void counting_begins_with_what_comes_first(void **state)

@@ -44,7 +44,7 @@ void receiver_start(struct receiver *receiver, uint16_t run)
 	receiver->early_end_ns = 0;
 	receiver->late_begin_ns = UINT64_MAX;
 	receiver->run = run;
-	receiver->started = true;
+	receiver->started = !receiver->any_run;
 }
 
 struct received receiver_total(const struct receiver *receiver)
@@ -55,7 +55,7 @@ struct received receiver_total(const struct receiver *receiver)
 		const struct sequence *sequence = &receiver->sequences[i];
 
 		total.unique += sequence->received;
-		total.lost += sequence_lost(sequence, 0);
+		total.lost += sequence_lost(sequence);
 		total.reordered += sequence->reordered;
 		total.duplicates += sequence->duplicates;
 	}
@@ -116,9 +116,9 @@ static void take(struct receiver *receiver, const struct pkt_buf *frame, uint64_
 	if (stamp.flow >= receiver->flows)
 		receiver->flows = stamp.flow + 1u;
 	sequence = &receiver->sequences[stamp.flow];
-	receiver->missing -= sequence_lost(sequence, 0);
+	receiver->missing -= sequence_lost(sequence);
 	sequence_add(sequence, stamp.number);
-	receiver->missing += sequence_lost(sequence, 0);
+	receiver->missing += sequence_lost(sequence);
 	take_time(receiver, stamp.time_ns, now_ns);
 }
 

@@ -46,7 +46,7 @@ struct receiver {
 /* dev and rate are set. Ends the program when there is no memory. */
 void receiver_open(struct receiver *receiver);
 void receiver_close(struct receiver *receiver);
-/* Forget what has come and expect this run. */
+/* Forget what has come and expect this run; with any_run, whichever comes. */
 void receiver_start(struct receiver *receiver, uint16_t run);
 /* Returns whether anything came. */
 bool receiver_step(struct receiver *receiver);

@@ -49,9 +49,9 @@ void sequence_add(struct sequence *sequence, uint32_t number)
 	sequence->received++;
 }
 
-uint64_t sequence_lost(const struct sequence *sequence, uint64_t sent)
+uint64_t sequence_lost(const struct sequence *sequence)
 {
-	uint64_t expected = sent ? sent : sequence->next - sequence->first;
+	uint64_t expected = sequence->next - sequence->first;
 
 	return expected > sequence->received ? expected - sequence->received : 0;
 }

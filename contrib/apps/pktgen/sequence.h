@@ -27,10 +27,7 @@ struct sequence {
 
 void sequence_add(struct sequence *sequence, uint32_t number);
 
-/*
- * Frames that are missing, of those from the first to the highest that came, or, where it is known, of all that were
- * sent since number 0 (sent > 0).
- */
-uint64_t sequence_lost(const struct sequence *sequence, uint64_t sent);
+/* Frames that are missing, of those from the first to the highest that came. */
+uint64_t sequence_lost(const struct sequence *sequence);
 
 #endif
