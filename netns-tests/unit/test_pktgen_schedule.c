@@ -150,7 +150,7 @@ static void a_sender_that_is_very_late_does_not_make_up_for_it(void **state)
 
 static void a_captures_own_times_move_with_the_schedule(void **state)
 {
-	struct schedule_config config = {.unit = SCHEDULE_FRAMES, .rate = 1};
+	struct schedule_config config = {.unit = SCHEDULE_TIMES};
 	struct schedule schedule;
 
 	(void)state;

@@ -133,7 +133,9 @@ static void check_options(unsigned devices, struct frame_config *config)
 		wrong("--pcap", "is for sending, --receive is not");
 	if (original_times && !pcap_path)
 		wrong("--original-times", "whose? --pcap is missing");
-	if ((burst > 1 || poisson) && (rate.kind == RATE_MAX || original_times))
+	if (original_times && rate.kind != RATE_MAX)
+		wrong("--original-times", "and --rate say both when frames are due");
+	if ((burst > 1 || poisson) && rate.kind == RATE_MAX)
 		wrong(poisson ? "--poisson" : "--burst", "wants a --rate");
 	if (from_port + flows > 65536)
 		wrong("--flows", "there are not so many ports from --from-port on");
@@ -219,8 +221,7 @@ static void set_up(char **specs, struct run *run, struct sender *sender, struct 
 			.rate = &tx,
 			.batch = (uint32_t)batch,
 			.sizes = sizes,
-			.replay = pcap_path ? replay : NULL,
-			.replay_times = original_times};
+			.replay = pcap_path ? replay : NULL};
 		sender_open(sender, pcap_path ? NULL : frames, (uint32_t)app_device.ring);
 	}
 	run_open(run, only_receive ? NULL : sender, second ? receiver : NULL);
@@ -250,11 +251,11 @@ static double asked_for(const struct schedule_config *schedule, const struct rep
 	double wire =
 		replay ? (double)replay->bytes / (double)replay->count + FRAME_WIRE : sizes_mean_wire(&sizes);
 
-	if (replay && original_times)
+	switch (schedule->unit) {
+	case SCHEDULE_TIMES:
 		return replay_period_ns(replay)
 			       ? (double)replay->count * 1e9 / (double)replay_period_ns(replay)
 			       : 0;
-	switch (schedule->unit) {
 	case SCHEDULE_FRAMES: return schedule->rate;
 	case SCHEDULE_BITS: return schedule->rate / (wire * 8);
 	case SCHEDULE_MAX: break;
@@ -270,12 +271,12 @@ static void measure(struct run *run, const struct replay *replay)
 
 	if (run->receiver)
 		receiver_start(run->receiver, number);
-	if (run->receiver && run->receiver->any_run)
-		run->receiver->started = false;
 	if (sender) {
 		uint32_t mbit = ixy_link_get(sender->dev).speed;
 
 		rate_schedule(&rate, mbit ? mbit : 10000, &schedule);
+		if (original_times)
+			schedule.unit = SCHEDULE_TIMES;
 		sender_start(sender, &schedule, count, number);
 	}
 	while (app_running() && run_turn(run)) {

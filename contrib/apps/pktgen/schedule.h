@@ -20,6 +20,7 @@ enum schedule_unit {
 	SCHEDULE_MAX,    /* no rate: all frames are due at once */
 	SCHEDULE_FRAMES, /* frames a second */
 	SCHEDULE_BITS,   /* bits a second on the wire: with CRC, preamble and gap */
+	SCHEDULE_TIMES,  /* no rate either: schedule_at() */
 };
 
 struct schedule_config {

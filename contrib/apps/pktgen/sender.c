@@ -123,7 +123,7 @@ static void advance(struct sender *sender, uint32_t size)
 {
 	const struct replay *replay = sender->replay;
 
-	if (replay && sender->replay_times)
+	if (sender->schedule.config.unit == SCHEDULE_TIMES)
 		schedule_at(&sender->schedule, sender->replay_rounds * replay_period_ns(replay) +
 						       replay->frames[sender->replay_next].time_ns);
 	else

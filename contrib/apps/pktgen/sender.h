@@ -29,7 +29,6 @@ struct sender {
 	struct sizes sizes;
 	struct frame_template templates[WORDS_SIZES];
 	const struct replay *replay;
-	bool replay_times; /* at the capture's own times */
 	size_t replay_next;
 	uint64_t replay_rounds;
 
