@@ -65,10 +65,16 @@ static void put32(uint8_t *p, uint32_t value)
 /* TCP with CWR set, of which only the first segment may keep the flag (RFC 3168, 6.1.2). */
 static bool has_cwr(const struct pkt_buf *frame)
 {
-	const uint32_t flags = frame->csum_start + 13u;
+	uint32_t at = frame->csum_start + 13u;
 
-	return frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6) && flags < frame->size &&
-	       frame->data[flags] & TCP_CWR;
+	if (!(frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6)))
+		return false;
+	for (const struct pkt_buf *buf = frame; buf; buf = buf->next) {
+		if (at < buf->size)
+			return buf->data[at] & TCP_CWR;
+		at -= buf->size;
+	}
+	return false;
 }
 
 struct virtio_net_hdr gso_request(const struct pkt_buf *frame)

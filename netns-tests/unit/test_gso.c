@@ -827,6 +827,37 @@ static void sctp_gets_its_crc(void **state)
 	assert_memory_equal(l4 + 12, packet + 12, 4);
 }
 
+/* Its flags byte may lie in any of a frame's buffers. */
+static void cwr_is_asked_for_wherever_the_frame_is_cut(void **state)
+{
+	static uint8_t bytes[14 + 40 + 20 + 3000];
+	const size_t flags = 14 + 40 + 13;
+
+	(void)state;
+	for (size_t cut = 1; cut < 14 + 40 + 20; cut++) {
+		struct pkt_buf second = {.data = bytes + cut, .size = (uint32_t)(sizeof(bytes) - cut)},
+			       first = {.data = bytes,
+				       .next = &second,
+				       .size = (uint32_t)cut,
+				       .flags = PKT_TX_TSO6 | PKT_TX_L4_CSUM,
+				       .frame_size = sizeof(bytes),
+				       .csum_start = 14 + 40,
+				       .csum_offset = 16,
+				       .gso_size = 1000,
+				       .header_size = 14 + 40 + 20};
+
+		bytes[flags] = CWR | ACK;
+		assert_int_equal(
+			gso_request(&first).gso_type, VIRTIO_NET_HDR_GSO_TCPV6 | VIRTIO_NET_HDR_GSO_ECN);
+		bytes[flags] = (uint8_t)~CWR;
+		assert_int_equal(gso_request(&first).gso_type, VIRTIO_NET_HDR_GSO_TCPV6);
+		/* Where there is no such byte, there is no flag. */
+		bytes[flags] = CWR;
+		first.csum_start = 65535;
+		assert_int_equal(gso_request(&first).gso_type, VIRTIO_NET_HDR_GSO_TCPV6);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -838,6 +869,7 @@ int main(void)
 		cmocka_unit_test(an_odd_mss_and_an_odd_rest_sum_up_right),
 		cmocka_unit_test(fin_and_push_close_the_last_frame_only),
 		cmocka_unit_test(congestion_window_reduced_is_said_once),
+		cmocka_unit_test(cwr_is_asked_for_wherever_the_frame_is_cut),
 		cmocka_unit_test(a_super_frame_without_payload_is_one_frame),
 		cmocka_unit_test(a_scattered_super_frame_gives_the_same_frames),
 		cmocka_unit_test(segments_that_are_copied_out_are_the_same_bytes),
