@@ -10,7 +10,10 @@
 
 #include "driver/virtio/net.h"
 
-#define CTRL_ENTRIES 64 /* of the control queue's ring, at most */
+/* Entries of rings: what the longest frame, or command, takes at the least; of the control queue's at most. */
+#define NET_MIN_RING  16 /* 16 KiB in buffers of 2 KiB, and a header in front */
+#define CTRL_MIN_RING 4  /* header, two lists, answer */
+#define CTRL_RING     64
 
 /* --- features ----------------------------------------------------------------------------------------- */
 
@@ -141,14 +144,11 @@ uint32_t net_config_field(struct net_device *dev, size_t offset, uint32_t size)
 	return le32toh(value);
 }
 
+/* Queue pairs that the device has; the field is there with MQ only. */
 static uint16_t max_pairs(struct net_device *dev)
 {
-	uint32_t pairs = 1;
+	const uint32_t pairs = net_wants(dev, VIRTIO_NET_F_MQ) ? NET_CONFIG(dev, max_virtqueue_pairs) : 1;
 
-	if (!(dev->virtio->offered & NEEDS(VIRTIO_NET_F_MQ)) ||
-		!(dev->virtio->offered & NEEDS(VIRTIO_NET_F_CTRL_VQ)))
-		return 1;
-	pairs = NET_CONFIG(dev, max_virtqueue_pairs);
 	/* It must have the queues that it speaks of. */
 	if (pairs < VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MIN || pairs > VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX ||
 		2 * pairs + 1 > dev->virtio->queue_count)
@@ -179,12 +179,16 @@ static void read_mac(struct net_device *dev)
 /* Entries that virtqueue `index` will have, as many as the user wants and the device has. Negative: an errno. */
 static int ring_size(struct net_device *dev, uint16_t index, uint16_t wanted)
 {
+	const int least = index == dev->ctrl.index ? CTRL_MIN_RING : NET_MIN_RING;
 	int size = virtio_queue_size(dev->virtio, index);
 
 	if (size < 0)
 		return size;
 	if (size == 0)
 		return ixy_fail(EPROTO, "%s: the device has no queue %u", dev->ixy.name, index);
+	if (size < least)
+		return ixy_fail(EPROTO, "%s: the device's queue %u has %d entries, %d are the least",
+			dev->ixy.name, index, size, least);
 	return dev->virtio->modern && size > wanted ? wanted : size;
 }
 
@@ -234,11 +238,11 @@ int net_learn(struct net_device *dev, const struct ixy_options *options)
 			2 * options->rx_queues + 2);
 	tell_features(dev);
 	read_mac(dev);
-	dev->ctrl.index = (uint16_t)(net_wants(dev, VIRTIO_NET_F_MQ) ? 2 * pairs : 2);
+	dev->ctrl.index = (uint16_t)(2 * pairs);
 	rx = ring_size(dev, 0, options->rx_ring);
 	tx = rx < 0 ? rx : ring_size(dev, 1, options->tx_ring);
 	if (tx >= 0 && net_wants(dev, VIRTIO_NET_F_CTRL_VQ))
-		ctrl = ring_size(dev, dev->ctrl.index, CTRL_ENTRIES);
+		ctrl = ring_size(dev, dev->ctrl.index, CTRL_RING);
 	if (tx < 0 || ctrl < 0)
 		return tx < 0 ? tx : ctrl;
 	dev->rx_size = (uint16_t)rx;

@@ -288,6 +288,30 @@ static void more_queues_than_there_are_are_refused_by_their_number(void **state)
 	virtio_rig_close(&n.rig);
 }
 
+static void rings_that_no_long_frame_fits_are_refused(void **state)
+{
+	(void)state;
+	net_rig_init(&n, RIG_MODERN, NET_RIG_USUAL);
+	net_rig_ring(&n, 8);
+	assert_int_equal(net_rig_try(&n, NULL), -EPROTO);
+	assert_non_null(strstr(ixy_last_error(), "queue 0 has 8 entries, 16 are the least"));
+	virtio_rig_assert_clean(&n.rig);
+	virtio_rig_close(&n.rig);
+	/* Commands are shorter, but for all three of their parts. */
+	for (uint16_t entries = 2; entries <= 4; entries += 2) {
+		net_rig_init(&n, RIG_MODERN, NET_RIG_USUAL);
+		n.rig.queues[2].max_size = n.rig.queues[2].size = entries;
+		if (entries == 4) {
+			net_rig_open(&n, NULL);
+			assert_int_equal(ixy_set_multicast(n.dev, &(struct ixy_mac){{1}}, 1), 0);
+			net_rig_close(&n);
+		} else {
+			assert_int_equal(net_rig_try(&n, NULL), -EPROTO);
+			virtio_rig_close(&n.rig);
+		}
+	}
+}
+
 static void a_full_ring_takes_no_frame_and_a_batch_is_notified_once(void **state)
 {
 	struct pkt_buf *frames[300];
@@ -481,6 +505,7 @@ int main(void)
 		cmocka_unit_test(jumbo_frames_come_in_chains_also_when_their_buffers_come_one_by_one),
 		cmocka_unit_test(queue_pairs_are_as_many_as_asked_for),
 		cmocka_unit_test(more_queues_than_there_are_are_refused_by_their_number),
+		cmocka_unit_test(rings_that_no_long_frame_fits_are_refused),
 		cmocka_unit_test(a_full_ring_takes_no_frame_and_a_batch_is_notified_once),
 		cmocka_unit_test(what_the_user_sets_reaches_the_device_and_a_reset_brings_it_back),
 		cmocka_unit_test(more_groups_than_fit_are_all_let_in),

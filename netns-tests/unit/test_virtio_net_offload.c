@@ -412,6 +412,7 @@ static void what_the_device_does_not_cut_is_cut_here(void **state)
 	check_cutting(0, 16, 1500, 60, 1350);                     /* in turns */
 	check_cutting(F(VIRTIO_NET_F_MRG_RXBUF), 256, 9000, 2000, 8000); /* into chains */
 	check_cutting(F(VIRTIO_NET_F_MRG_RXBUF), 16, 9000, 2000, 8000);
+	check_cutting(F(VIRTIO_NET_F_MRG_RXBUF), 16, NET_MAX_MTU, 15000, 16000);
 }
 
 static void what_it_cuts_but_for_cwr_is_cut_here_where_that_is_set(void **state)
