@@ -124,6 +124,7 @@ cleanup()
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+trap : PIPE # the guest is gone: guest() says so
 
 # guest WORD...: a line for a shell in the guest; prints what that prints, returns its status. An answer that comes too
 # late is passed over by the next one.
@@ -255,10 +256,11 @@ measure_idle()
 	record_cost idle "seconds / 100"
 }
 
-# The first frames find nobody home: addresses, links.
+# The peer may still know the MAC address of the column before.
 reaches_guest()
 {
 	local tries
+	ip -n "$peer" neigh flush dev p0
 	for tries in {1..20}; do
 		! at_peer ping -q -c 1 -W 1 10.82.59.1 >/dev/null || return 0
 	done
