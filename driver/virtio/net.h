@@ -1,11 +1,18 @@
 /*
  * The virtio network device (virtio 1.2, 5.1) as an ixy device: what its files share.
  *
- *	net.c        life: queues, start, stop, reset, events
+ * It stands on two layers, which are told in their headers and know nothing of networks:
+ *
+ *	virtqueue.h     the ring: buffers to a device and back
+ *	virtio.h        a virtio device of any kind on PCI: reset, features, queues, notifications
+ *
+ * Above them, in the order in which to read it:
+ *
+ *	net.c           life: queues, start, stop, reset, events
  *	net_features.c  what the device can do, and what of it is used
- *	net_rx.c     receiving: buffers that the device may join to longer frames
- *	net_tx.c     sending: what the device leaves to us (checksums, super-frames) is finished in software
- *	net_ctrl.c   the control queue: addresses, promiscuity, queue pairs
+ *	net_rx.c        receiving: buffers that the device may join to longer frames
+ *	net_tx.c        sending: what the device leaves to us (checksums, super-frames) is finished in software
+ *	net_ctrl.c      the control queue: addresses, promiscuity, queue pairs
  *
  * Receive queue q is virtqueue 2q, transmit queue q is 2q + 1, and behind those of all pairs that the device has
  * comes the control queue. In front of each frame, in its buffer's headroom, stands a header of 12 bytes (10 with a
