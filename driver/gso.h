@@ -59,7 +59,7 @@ struct virtio_net_hdr gso_request(const struct pkt_buf *frame);
  * Start on a super-frame (vnet->gso_type other than NONE) that lies in count pieces, 14-byte Ethernet header
  * first, VLAN tags inline. The pieces must stay as they are until the last gso_next(), except for the first
  * gso->header_size bytes.
- * 0, or -EINVAL: the headers do not fit the request, or an unknown kind of GSO.
+ * 0: the pieces hold all of the headers; or -EINVAL: the headers do not fit the request, or an unknown kind of GSO.
  */
 int gso_begin(struct gso *gso, const struct virtio_net_hdr *vnet, const struct iovec *iov, size_t count);
 

@@ -8,10 +8,11 @@
  * A command without an answer stays with the device, memory and all: nothing else can be told to it until it answers
  * after all, or is reset.
  *
- * Settings are remembered in struct net_device before the device is told, so that net_ctrl_start() brings them back
- * after a reset, or of what was set while the device was stopped. A device without filters lets everything in, which is all that a filter may be asked not to prevent:
- * then there is nothing to tell. Multicast groups over NET_MAX_MULTICAST are all let in. VLAN tags are not filtered
- * (VIRTIO_NET_F_CTRL_VLAN is left alone): who runs VLANs on top wants all of them.
+ * Settings are remembered in struct net_device before the device is told, so that net_ctrl_start() tells them again after
+ * a reset, and those for the first time that were made while the device was stopped. A device without filters lets
+ * everything in, which is more than was asked for and does no harm: then there is nothing to tell. Multicast groups
+ * over NET_MAX_MULTICAST are all let in. VLAN tags are not filtered (VIRTIO_NET_F_CTRL_VLAN is left alone): who runs
+ * VLANs on top wants all of them.
  */
 #include <endian.h>
 #include <errno.h>
@@ -20,7 +21,7 @@
 #include "driver/virtio/net.h"
 
 #define ANSWER_MS 2000 /* longest wait for an answer */
-#define NO_ANSWER 0xff
+#define NO_ANSWER 0xff /* which none is: a device that says "done" and has written nothing refuses */
 
 /* --- one command -------------------------------------------------------------------------------------- */
 

@@ -120,7 +120,7 @@ static enum ixy_drop super_frame(const struct net_device *dev, struct net_rx_que
 		return IXY_DROP_RX_BAD_DESCRIPTOR;
 	for (const struct pkt_buf *buf = frame; buf; buf = buf->next)
 		iov[count++] = (struct iovec){buf->data, buf->size};
-	if (gso_begin(&q->gso, &request, iov, count) < 0 || q->gso.header_size > frame->frame_size)
+	if (gso_begin(&q->gso, &request, iov, count) < 0)
 		return IXY_DROP_RX_BAD_DESCRIPTOR;
 	if (q->gso.header_size + request.gso_size > longest(dev))
 		return IXY_DROP_RX_TOO_LONG;

@@ -259,8 +259,7 @@ static enum verdict send_super(struct net_device *dev, struct net_tx_queue *q, s
 	int err;
 
 	/* The headers are looked at in any case: what the device is told must be true of the frame. */
-	if (unlikely(!count || gso_begin(&q->gso, &request, q->super_iov, count) < 0 ||
-		     q->gso.header_size > frame->frame_size))
+	if (unlikely(!count || gso_begin(&q->gso, &request, q->super_iov, count) < 0))
 		goto bad;
 	if (unlikely(q->gso.header_size + q->gso.mss > longest(dev))) {
 		reason = IXY_DROP_TX_TOO_LONG;
