@@ -205,22 +205,32 @@ static void print_json(const struct report *r)
 
 /* --- the device --------------------------------------------------------------------------------------------------- */
 
+/* Twice the same name would not be JSON. */
+static bool is_there(const struct report *r, const char *name)
+{
+	for (unsigned i = 0; i < r->value_count; i++)
+		if (!strcmp(r->values[i].name, name))
+			return true;
+	return false;
+}
+
 /* All of what is asked for, or the end. */
 static void read_registers(struct ixy_device *dev, struct report *r)
 {
 	struct register_value *values;
 
-	if (registers) {
+	if (registers)
 		r->value_count = (unsigned)app_check_device(registers_read(dev, clearing, &r->values));
-	}
 	values = realloc(r->values, (r->value_count + named_count + 1) * sizeof(*values));
 	if (!values) {
 		perror("ixy-stats");
 		exit(1);
 	}
-	for (unsigned i = 0; i < named_count; i++)
-		app_check_device(register_read(dev, named[i], &values[r->value_count++]));
 	r->values = values;
+	for (unsigned i = 0; i < named_count; i++) {
+		app_check_device(register_read(dev, named[i], &values[r->value_count]));
+		r->value_count += !is_there(r, values[r->value_count].name);
+	}
 }
 
 static void take_report(struct ixy_device *dev, struct report *r)

@@ -96,6 +96,12 @@ static void registers_come_by_name_and_as_the_device_has_them(void **state)
 	p = start(rig, "--json --registers --clearing --time 100ms");
 	app_assert_exits(p, 0);
 	is_true(p, ".registers | has(\"GPRC\") and has(\"EICR\") and has(\"QPRC[0]\")");
+
+	/* Asked for twice it is there once. */
+	p = start(rig, "--registers --register links --register LINKS --time 100ms");
+	app_assert_exits(p, 0);
+	assert_true(app_has_said(p, "\nLINKS "));
+	assert_null(strstr(strstr(process_stdout(p), "\nLINKS ") + 1, "\nLINKS "));
 }
 
 static void a_device_without_registers_says_so(void **state)
