@@ -34,11 +34,11 @@ static void print_latency(const struct results *all)
 			printf("%6u  nothing passed\n", all->sizes[i].size);
 			continue;
 		}
-		printf("%6u  %10.1f %10.1f %10.1f %10.1f %10.1f %10.1f %10.1f\n", all->sizes[i].size,
+		printf("%6u  %10.1f %10.1f %10.1f %10.1f %10.1f %10.1f %10.1f%s\n", all->sizes[i].size,
 			(double)h->min / 1e3, (double)histogram_quantile(h, 0.5) / 1e3,
 			(double)histogram_quantile(h, 0.9) / 1e3, (double)histogram_quantile(h, 0.99) / 1e3,
 			(double)histogram_quantile(h, 0.999) / 1e3, (double)h->max / 1e3,
-			(double)histogram_mean(h) / 1e3);
+			(double)histogram_mean(h) / 1e3, all->sizes[i].latency_lost ? "  with loss" : "");
 	}
 }
 

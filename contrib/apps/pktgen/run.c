@@ -48,6 +48,7 @@ static struct {
 	pthread_mutex_t lock; /* held while it is inside of a device: ixy_reset() wants to be alone */
 	struct ixy_device *devs[2];
 	unsigned count;
+	bool running;
 	atomic_bool stop, lost, reset[2];
 } keeper = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -80,10 +81,16 @@ void run_keeper_start(struct ixy_device *const devs[], unsigned count)
 	status = app_thread_start(&keeper.thread, 0, keep, NULL);
 	if (status)
 		exit(status);
+	keeper.running = true;
+	/* Before what app_open() has registered: exit() closes devices, and nobody may be inside of one then. */
+	atexit(run_keeper_stop);
 }
 
 void run_keeper_stop(void)
 {
+	if (!keeper.running)
+		return;
+	keeper.running = false;
 	atomic_store(&keeper.stop, true);
 	pthread_join(keeper.thread, NULL);
 }
@@ -97,12 +104,15 @@ bool run_lost_device(void)
 static void reset_where_wanted(void)
 {
 	for (unsigned i = 0; i < 2; i++) {
+		int result;
+
 		if (!atomic_load_explicit(&keeper.reset[i], memory_order_relaxed))
 			continue;
 		pthread_mutex_lock(&keeper.lock);
-		app_check_device(ixy_reset(keeper.devs[i]));
+		result = ixy_reset(keeper.devs[i]);
 		atomic_store(&keeper.reset[i], false);
 		pthread_mutex_unlock(&keeper.lock);
+		app_check_device(result);
 	}
 }
 

@@ -17,7 +17,7 @@ struct run {
 	struct app_idle idle;
 };
 
-/* Look after these devices from now on, until run_keeper_stop(). */
+/* Look after these devices from now on, until run_keeper_stop() or the end of the program. */
 void run_keeper_start(struct ixy_device *const devs[], unsigned count);
 void run_keeper_stop(void);
 /* One has gone: it is over. */
