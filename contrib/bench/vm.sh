@@ -217,7 +217,7 @@ measure_udp_in()
 	helpers+=($!)
 	sleep 0.5
 	start_cost
-	read -r frames_s frames < <(guest "timeout 30 $build/bench/traffic" count 9 "$seconds")
+	read -r frames_s frames < <(guest "timeout 30 $build/bench/traffic" count 9 "$seconds" "2>/dev/null")
 	record_cost udp64_in "${frames:-} / 1e6"
 	record udp64_in "$(compute "${frames_s:-} / 1000")"
 	end_helpers
