@@ -17,11 +17,15 @@
 #define EXIT_CONFIG      78
 #define END_SECONDS      15
 
-/* What a namespace has: interfaces, and the processes in it. */
+/*
+ * What a namespace has: interfaces, and the processes in it. ip complains of namespaces that others take away while it
+ * looks for those that it could name.
+ */
 static void inventory(const char *netns, char *text, size_t size)
 {
 	snprintf(text, size, "%s",
-		command_ok(NULL, "ip -n %s -o link | cut -d: -f2,3 | cut -d' ' -f1-3 && ip netns pids %s",
+		command_ok(NULL,
+			"ip -n %s -o link 2>/dev/null | cut -d: -f2,3 | cut -d' ' -f1-3 && ip netns pids %s",
 			netns, netns));
 }
 
