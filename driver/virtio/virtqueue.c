@@ -17,7 +17,6 @@
 #include "driver/virtio/virtqueue.h"
 
 #include <errno.h>
-#include <linux/virtio_config.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,7 +96,6 @@ int virtqueue_init(struct virtqueue *vq, uint16_t num, void *memory, size_t alig
 	vq->avail = (struct vring_avail *)(ring + vq->avail_offset);
 	vq->used = (struct vring_used *)(ring + vq->used_offset);
 	vq->event_idx = features & UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX;
-	vq->modern = features & UINT64_C(1) << VIRTIO_F_VERSION_1;
 	for (uint16_t i = 0; i < num; i++)
 		vq->slots[i].next = (uint16_t)(i + 1);
 	vq->free_count = num;
@@ -165,14 +163,23 @@ static inline void hand_out(
 	vq->avail->ring[vq->avail_idx++ & (vq->num - 1)] = head;
 }
 
-/* Bytes that the device may write. A sum that does not fit is no limit: used lengths have 32 bits as well. */
-static uint32_t capacity_of(const struct virtqueue_piece *in, unsigned count)
+/*
+ * What of the used length is to be believed of a chain: up to how many bytes. Any number where the device reads some of
+ * it, as nobody asks then: the standard knows of legacy devices that say nonsense there (2.7.8.1), and among modern ones
+ * cloud-hypervisor's give the bytes that they read. A sum that does not fit is no limit either: used lengths have 32
+ * bits as well.
+ */
+#define ANY_LENGTH UINT32_MAX
+
+static uint32_t capacity_of(const struct virtqueue_piece *pieces, unsigned out, unsigned count)
 {
 	uint64_t sum = 0;
 
+	if (out)
+		return ANY_LENGTH;
 	for (unsigned i = 0; i < count; i++)
-		sum += in[i].size;
-	return sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
+		sum += pieces[i].size;
+	return sum < ANY_LENGTH ? (uint32_t)sum : ANY_LENGTH;
 }
 
 /* Two functions apart from virtqueue_add(), so that a frame in one piece, the usual one, saves no registers. */
@@ -197,7 +204,7 @@ static int __attribute__((noinline)) add_indirect(struct virtqueue *vq, const st
 				   (i + 1 < count ? VRING_DESC_F_NEXT : 0)),
 			(uint16_t)(i + 1 < count ? i + 1 : 0));
 	write_desc(&vq->desc[head], &all, VRING_DESC_F_INDIRECT, 0);
-	hand_out(vq, head, 1, vq->slots[head].next, capacity_of(pieces + out, count - out), cookie);
+	hand_out(vq, head, 1, vq->slots[head].next, capacity_of(pieces, out, count), cookie);
 	return 0;
 }
 
@@ -219,7 +226,7 @@ static int __attribute__((noinline)) add_chain(struct virtqueue *vq, const struc
 			break;
 		at = next;
 	}
-	hand_out(vq, head, (uint16_t)count, next, capacity_of(pieces + out, count - out), cookie);
+	hand_out(vq, head, (uint16_t)count, next, capacity_of(pieces, out, count), cookie);
 	return 0;
 }
 
@@ -240,7 +247,7 @@ int virtqueue_add(
 		const uint16_t head = vq->free_head;
 
 		write_desc(&vq->desc[head], pieces, in ? VRING_DESC_F_WRITE : 0, 0);
-		hand_out(vq, head, 1, vq->slots[head].next, in ? pieces->size : 0, cookie);
+		hand_out(vq, head, 1, vq->slots[head].next, in ? pieces->size : ANY_LENGTH, cookie);
 		return 0;
 	}
 	return add_chain(vq, pieces, out, count, cookie);
@@ -265,7 +272,7 @@ unsigned virtqueue_add_each(struct virtqueue *vq, const struct virtqueue_piece p
 
 		write_desc(&desc[head], &pieces[i], flags, 0);
 		slot->cookie = cookies[i];
-		slot->capacity = in ? pieces[i].size : 0;
+		slot->capacity = in ? pieces[i].size : ANY_LENGTH;
 		slot->count = 1;
 		ring[avail_idx++ & mask] = head;
 		head = slot->next;
@@ -302,15 +309,6 @@ static int __attribute__((cold)) fail_broken(const struct virtqueue *vq)
 	return ixy_fail(EPROTO, "the virtqueue is broken: the device %s", vq->broken);
 }
 
-/*
- * Many legacy devices leave something in the length of a chain that they only read; the standard advises to ignore it
- * (2.7.8.3).
- */
-static inline bool length_fits(const struct virtqueue *vq, uint32_t capacity, uint32_t length)
-{
-	return likely(length <= capacity) || (capacity == 0 && !vq->modern);
-}
-
 int virtqueue_take(struct virtqueue *vq, struct virtqueue_used used[], unsigned max)
 {
 	struct virtqueue_slot *const slots = vq->slots;
@@ -337,7 +335,6 @@ int virtqueue_take(struct virtqueue *vq, struct virtqueue_used used[], unsigned 
 		const uint64_t entry = *(const volatile used_entry *)&ring[(used_idx + i) & mask];
 		const uint32_t id = (uint32_t)entry, length = (uint32_t)(entry >> 32);
 		struct virtqueue_slot *slot, *last;
-		uint32_t capacity;
 		uint16_t taken;
 
 		if (unlikely(id > mask || slots[id].count == 0)) {
@@ -345,14 +342,13 @@ int virtqueue_take(struct virtqueue *vq, struct virtqueue_used used[], unsigned 
 			break;
 		}
 		slot = last = &slots[id];
-		capacity = slot->capacity;
 		taken = slot->count;
-		if (unlikely(!length_fits(vq, capacity, length))) {
+		if (unlikely(length > slot->capacity)) {
 			vq->broken = "says that it has written more than a buffer holds";
 			break;
 		}
 		used[i].cookie = slot->cookie;
-		used[i].written = length <= capacity ? length : 0; /* see length_fits() */
+		used[i].written = length;
 		/* The chain goes in front of the free ones. */
 		for (uint16_t n = taken; unlikely(n > 1); n--)
 			last = &slots[last->next];

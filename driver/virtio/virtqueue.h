@@ -10,8 +10,8 @@
  *	n = virtqueue_take(&vq, used, 64)			// cookies come back
  *
  * What the device writes is not believed: an index that runs ahead, an id that was not handed out, more bytes than
- * the chain has room for. Any of these breaks the queue: -EPROTO from there on, until the device has been reset and
- * virtqueue_init() begins anew.
+ * there is room for. Any of these breaks the queue: -EPROTO from there on, until the device has been reset and
+ * virtqueue_init() begins anew. Only the length of a chain that it reads does not matter, as many say nonsense there.
  *
  * What is used of the features, and why:
  *
@@ -48,7 +48,7 @@ struct virtqueue_piece {
 /* A chain that came back. */
 struct virtqueue_used {
 	void *cookie;     /* as it was given to virtqueue_add() */
-	uint32_t written; /* bytes that the device wrote, at most what its `in` pieces hold */
+	uint32_t written; /* bytes, at most what the chain holds; any number if it had `out` pieces */
 };
 
 /*
@@ -57,7 +57,7 @@ struct virtqueue_used {
  */
 struct virtqueue_slot {
 	void *cookie;
-	uint32_t capacity; /* bytes of the chain's `in` pieces */
+	uint32_t capacity; /* bytes that the device may say it has written */
 	uint16_t count;    /* in a chain's first descriptor: how many of the ring it takes. Else 0. */
 	uint16_t next;     /* of the chain, or of the free ones */
 };
@@ -70,7 +70,6 @@ struct virtqueue {
 	struct vring_used *used;
 	uint16_t num; /* entries; masked with num - 1, an index is a place in the rings */
 	bool event_idx;
-	bool modern;
 	bool armed;         /* the device is asked for a signal */
 	const char *broken; /* how; NULL while it is not */
 	struct virtqueue_slot *slots;
@@ -99,7 +98,7 @@ size_t virtqueue_bytes(uint16_t num, size_t align);
 /*
  * Begin with an empty ring of num entries (a power of two up to VIRTQUEUE_MAX_SIZE) in memory of
  * virtqueue_bytes(num, align), which begins on a multiple of align and which it zeroes. features: those that were
- * negotiated with the device, by bit; VIRTIO_F_VERSION_1 and VIRTIO_RING_F_EVENT_IDX matter. *vq is overwritten:
+ * negotiated with the device, by bit; VIRTIO_RING_F_EVENT_IDX matters. *vq is overwritten:
  * virtqueue_free() first, if it was in use. 0, -EINVAL, -ENOMEM with a text.
  */
 int virtqueue_init(struct virtqueue *vq, uint16_t num, void *memory, size_t align, uint64_t features);
