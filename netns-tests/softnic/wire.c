@@ -1,6 +1,7 @@
 /* What all wires share, their kinds by name, and the one that is not plugged in anywhere. */
 #include "wire.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,7 +157,7 @@ static bool set_rate(struct wire *wire, uint32_t mbit)
 
 struct wire *wire_open(const char *spec, struct nic *nic, struct ev_loop *loop)
 {
-	char what[256];
+	char what[2 * PATH_MAX]; /* two paths */
 	size_t whole = strlen(spec), without;
 	uint32_t mbit;
 	int parsed = wire_parse_rate(spec, &without, &mbit);
