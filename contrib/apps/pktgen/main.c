@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "contrib/apps/pktgen/report.h"
 #include "contrib/apps/pktgen/rfc2544.h"
@@ -266,7 +265,7 @@ static double asked_for(const struct schedule_config *schedule, const struct rep
 static void measure(struct run *run, const struct replay *replay)
 {
 	struct schedule_config schedule = {.burst = (uint32_t)burst, .poisson = poisson, .seed = seed};
-	uint16_t number = (uint16_t)(app_now() / 1000 ^ (uint64_t)getpid());
+	uint16_t number = run_number();
 	struct sender *sender = run->sender;
 
 	if (run->receiver)

@@ -52,12 +52,11 @@ static bool set_max_rate(const char *text)
 
 static bool percent(const char *text, double *value)
 {
+	size_t digits = strspn(text, "0123456789.");
 	char *end;
 
-	if (strspn(text, "0123456789.") == 0)
-		return false;
 	*value = strtod(text, &end) / 100;
-	return (!*end || !strcmp(end, "%")) && *value >= 0.0001 && *value <= 0.5;
+	return end == text + digits && (!*end || !strcmp(end, "%")) && *value >= 0.0001 && *value <= 0.5;
 }
 
 static bool set_resolution(const char *text)

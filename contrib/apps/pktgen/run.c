@@ -3,6 +3,7 @@
 #include <net/ethernet.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,7 +39,16 @@ bool run_parse_mac(const char *text, uint8_t mac[6])
 
 	return sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac[0], &mac[1], &mac[2], &mac[3],
 		       &mac[4], &mac[5], &end) == 6 &&
-	       !text[end];
+	       !text[end] && !strpbrk(text, "+- ");
+}
+
+uint16_t run_number(void)
+{
+	static uint16_t number;
+
+	if (!number)
+		number = (uint16_t)(app_now() / 1000 ^ (uint64_t)getpid());
+	return ++number;
 }
 
 /* --- the keeper --------------------------------------------------------------------------------------------------- */

@@ -34,6 +34,9 @@ void run_linger(struct run *run, uint64_t sent, uint64_t silence_ns);
 /* What all of ours need: the MTU for the longest frame (with CRC), and rings that outlast a receiver's pause. */
 struct ixy_device *run_open_device(const char *spec, uint32_t longest, uint32_t pool_buffers);
 
+/* What tells the next run's frames from those of other runs, and most likely of other programs. */
+uint16_t run_number(void);
+
 /* A MAC address as colon-separated hexadecimal. */
 bool run_parse_mac(const char *text, uint8_t mac[6]);
 

@@ -1,7 +1,5 @@
 #include "contrib/apps/pktgen/trial.h"
 
-#include <unistd.h>
-
 /* After its time a trial goes on for what is late by no more than the tolerance, and a schedule's slack. */
 #define SLACK_NS (2 * SCHEDULE_LATE_NS)
 
@@ -26,17 +24,14 @@ static bool queue_grew(const struct receiver *receiver, double seconds, double t
 
 struct trial_result trial_run(struct run *run, const struct trial *trial)
 {
-	static uint16_t number;
 	struct schedule_config schedule = {.unit = SCHEDULE_FRAMES, .rate = trial->rate};
 	struct trial_result result = {0};
 	struct receiver *receiver = run->receiver;
 	struct sender *sender = run->sender;
+	uint16_t number = run_number();
 	uint64_t planned = (uint64_t)((double)trial->frames * 1e9 / trial->rate), begin, end;
 	bool going = true;
 
-	if (!number)
-		number = (uint16_t)(app_now() / 1000 ^ (uint64_t)getpid());
-	number++;
 	if (planned > trial->time_ns)
 		planned = trial->time_ns;
 	receiver_start(receiver, number);
