@@ -13,7 +13,6 @@ struct virtio_ops {
 	void (*set_status)(struct virtio_device *dev, uint8_t status);
 	uint64_t (*offered)(struct virtio_device *dev);
 	void (*accept)(struct virtio_device *dev, uint64_t features);
-	uint8_t (*isr)(struct virtio_device *dev);
 	/* How many queues there are; which may depend on the features. */
 	int (*count_queues)(struct virtio_device *dev);
 	/* Select the queue for the calls that follow; returns its size register. */

@@ -43,11 +43,6 @@ static void accept_features(struct virtio_device *dev, uint64_t features)
 	pci_bar_write32(dev->pci, BAR, VIRTIO_PCI_GUEST_FEATURES, (uint32_t)features);
 }
 
-static uint8_t isr(struct virtio_device *dev)
-{
-	return pci_bar_read8(dev->pci, BAR, VIRTIO_PCI_ISR);
-}
-
 /* --- interrupt vectors --------------------------------------------------------------------------- */
 
 /* Asked anew each time: it is the transport's irq_set() that switches it on and off. */
@@ -166,7 +161,6 @@ static const struct virtio_ops legacy_ops = {
 	.set_status = set_status,
 	.offered = offered,
 	.accept = accept_features,
-	.isr = isr,
 	.count_queues = count_queues,
 	.select_queue = select_queue,
 	.set_up_queue = set_up_queue,

@@ -1,10 +1,10 @@
 /*
  * The PCI layout of virtio 1.0 and later (virtio 1.2, 4.1.4).
  *
- * Capabilities in config space say where the structures are: in which BAR, at which offset, how long. There are four:
- * the common configuration (status, features, queues), notifications (a register for each queue, or one for all),
- * the interrupt status, and the configuration of this kind of device. The first of each kind counts, and it
- * must lie within its BAR. Each field is accessed in its own width, 64-bit ones as two halves (4.1.3.1).
+ * Capabilities in config space say where the structures are: in which BAR, at which offset, how long. Of use here are
+ * the common configuration (status, features, queues), notifications (a register for each queue, or one for all), and
+ * the configuration of this kind of device. The interrupt status is not: an MSI-X vector says as much. The first of each
+ * kind counts, and it must lie within its BAR. Each field is accessed in its own width, 64-bit ones as two halves (4.1.3.1).
  */
 #include <endian.h>
 #include <errno.h>
@@ -29,13 +29,11 @@ struct area {
 static const struct {
 	const char *name;
 	uint32_t min_length, align;
-	bool optional;
+	bool required;
 } kinds[AREAS] = {
-	[VIRTIO_PCI_CAP_COMMON_CFG] = {"common configuration", sizeof(struct virtio_pci_common_cfg), 4,
-		false},
-	[VIRTIO_PCI_CAP_NOTIFY_CFG] = {"notifications", sizeof(uint16_t), 2, false},
-	[VIRTIO_PCI_CAP_ISR_CFG] = {"interrupt status", 1, 1, false},
-	[VIRTIO_PCI_CAP_DEVICE_CFG] = {"device configuration", 1, 4, true},
+	[VIRTIO_PCI_CAP_COMMON_CFG] = {"common configuration", sizeof(struct virtio_pci_common_cfg), 4, true},
+	[VIRTIO_PCI_CAP_NOTIFY_CFG] = {"notifications", sizeof(uint16_t), 2, true},
+	[VIRTIO_PCI_CAP_DEVICE_CFG] = {"device configuration", 1, 4, false},
 };
 
 struct modern_device {
@@ -123,11 +121,6 @@ static void accept_features(struct virtio_device *dev, uint64_t features)
 	set32(dev, COMMON, VIRTIO_PCI_COMMON_GF, (uint32_t)features);
 	set32(dev, COMMON, VIRTIO_PCI_COMMON_GFSELECT, 1);
 	set32(dev, COMMON, VIRTIO_PCI_COMMON_GF, (uint32_t)(features >> 32));
-}
-
-static uint8_t isr(struct virtio_device *dev)
-{
-	return get8(dev, VIRTIO_PCI_CAP_ISR_CFG, 0);
 }
 
 static int config_vector(struct virtio_device *dev, uint16_t vector)
@@ -266,7 +259,6 @@ static const struct virtio_ops modern_ops = {
 	.set_status = set_status,
 	.offered = offered,
 	.accept = accept_features,
-	.isr = isr,
 	.count_queues = count_queues,
 	.select_queue = select_queue,
 	.set_up_queue = set_up_queue,
@@ -325,7 +317,7 @@ static int take_capability(struct pci_device *pci, struct modern_device *modern,
 		return err;
 	kind = cap.cap.cfg_type;
 	/* 4.1.4.1: other types, and BARs that there are not, belong to a later version. */
-	if (kind == 0 || kind >= AREAS || cap.cap.bar >= PCI_BARS || modern->areas[kind].found)
+	if (kind >= AREAS || !kinds[kind].name || cap.cap.bar >= PCI_BARS || modern->areas[kind].found)
 		return 0;
 	if (kind == VIRTIO_PCI_CAP_NOTIFY_CFG)
 		needed = sizeof(cap);
@@ -364,7 +356,7 @@ static int take_capabilities(struct pci_device *pci, struct modern_device *moder
 	if (!modern->areas[COMMON].found)
 		return -ENOENT;
 	for (unsigned kind = COMMON; kind < AREAS; kind++)
-		if (!modern->areas[kind].found && !kinds[kind].optional)
+		if (!modern->areas[kind].found && kinds[kind].required)
 			return ixy_fail(EPROTO, "%s: the device has no virtio capability for its %s",
 				pci->name, kinds[kind].name);
 	return 0;

@@ -221,11 +221,6 @@ uint8_t virtio_status(struct virtio_device *dev)
 	return dev->ops->status(dev);
 }
 
-uint8_t virtio_isr(struct virtio_device *dev)
-{
-	return dev->ops->isr(dev);
-}
-
 /* --- queues -------------------------------------------------------------------------------------- */
 
 int virtio_queue_size(struct virtio_device *dev, uint16_t index)

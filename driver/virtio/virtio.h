@@ -117,12 +117,6 @@ int virtio_start(struct virtio_device *dev);
 uint8_t virtio_status(struct virtio_device *dev);
 
 /*
- * Why it would have raised its interrupt, where it has no vectors: VIRTIO_PCI_ISR_CONFIG (2) a change of
- * configuration, 1 used buffers. Reading clears it. 0xff from a device that has gone.
- */
-uint8_t virtio_isr(struct virtio_device *dev);
-
-/*
  * Reset, and wait until the device says that it is done (4.1.4.3.1): it touches no memory of ours any more.
  * -ETIMEDOUT, -ENODEV: it may still do so, unless bus mastering is taken from it.
  */

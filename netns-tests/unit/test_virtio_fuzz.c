@@ -118,7 +118,6 @@ static void capabilities_at_random_never_lead_out_of_the_bars(void **state)
 			read += virtio_config_read(dev, offset, field, any() % 9) == 0;
 			virtio_config_write(dev, offset, field, any() % 9);
 		}
-		virtio_isr(dev);
 		up += bring_up(dev);
 		virtio_close(dev);
 	}
