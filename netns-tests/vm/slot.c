@@ -130,7 +130,7 @@ void slot_monitor(struct vm *vm, const char *format, ...)
 
 /*
  * A root port of its own, as libvirt gives each function: only there can one come and go. It keeps I/O space for a
- * legacy one.
+ * legacy one, and memory for one with a page for each queue (page-per-vq=on).
  */
 const char *slot_arguments(void)
 {
@@ -138,7 +138,7 @@ const char *slot_arguments(void)
 
 	snprintf(text, sizeof(text),
 		"-qmp unix:%s/monitor,server=on,wait=off "
-		"-device pcie-root-port,id=root,addr=05.0,chassis=1,io-reserve=4096",
+		"-device pcie-root-port,id=root,addr=05.0,chassis=1,io-reserve=4096,pref64-reserve=32M",
 		commands_folder());
 	return text;
 }

@@ -1,5 +1,6 @@
 /*
- * The rig of the VM tests: a guest with a stock kernel, and the software NIC on its PCI bus.
+ * The rig of the VM tests: a guest with a stock kernel, and the software NIC on its PCI bus, or QEMU's own virtio-net
+ * in its place (slot.h).
  *
  *	namespace peer                    namespace host          QEMU
  *	p0  ================ veth ======  d0 -- ixy-softnic -- PCI 0000:00:04.0
