@@ -59,6 +59,18 @@ uint64_t app_number_before(struct process *p, const char *text)
 	return strtoull(at, NULL, 10);
 }
 
+void app_assert_result(struct process *p, const char *format, ...)
+{
+	char condition[480];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(condition, sizeof(condition), format, args);
+	va_end(args);
+	if (tapd_last_number(p, "if %s then 1 else 0 end", condition) != 1)
+		fail_msg("not so: %s\n%s%s", condition, process_stdout(p), process_stderr(p));
+}
+
 void app_assert_exits(struct process *p, int status)
 {
 	int got = process_wait(p, APP_SECONDS * slow_factor());

@@ -23,6 +23,9 @@ uint64_t app_total(struct process *p, const char *name);
 /* The number that stands before this text, as in "12 dropped, tx-link-down"; 0 if the text is not there. */
 uint64_t app_number_before(struct process *p, const char *text);
 
+/* What it printed last is JSON for which this condition holds, in jq's words: one jq for all parts of it. */
+void app_assert_result(struct process *p, const char *condition, ...) __attribute__((format(printf, 2, 3)));
+
 /* It ends by itself, with this status, and nothing from a sanitizer. */
 void app_assert_exits(struct process *p, int status);
 /* It runs; after this signal it ends with status 0. */
