@@ -3,8 +3,9 @@
  *
  * Capabilities in config space say where the structures are: in which BAR, at which offset, how long. Of use here are
  * the common configuration (status, features, queues), notifications (a register for each queue, or one for all), and
- * the configuration of this kind of device. The interrupt status is not: an MSI-X vector says as much. The first of each
- * kind counts, and it must lie within its BAR. Each field is accessed in its own width, 64-bit ones as two halves (4.1.3.1).
+ * the configuration of this kind of device. The interrupt status is not: an MSI-X vector says as much. The first of
+ * each kind counts, and it must lie within its BAR. Each field is accessed in its own width, 64-bit ones as two
+ * halves (4.1.3.1).
  */
 #include <endian.h>
 #include <errno.h>
