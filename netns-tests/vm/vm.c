@@ -214,7 +214,7 @@ static void start_qemu(struct vm *vm, const struct vm_options *options, const ch
 		"-chardev socket,id=agent,path=%s,server=on,wait=off "
 		"-device virtio-serial-pci -device virtserialport,chardev=agent,name=agent "
 		"-kernel %s/kernel -initrd %s/initrd.gz -append 'console=ttyS0 panic=-1 quiet no_timer_check "
-		"agent=%s %s %s'",
+		"tsc=reliable clocksource=tsc agent=%s %s %s'",
 		options->iommu ? "split" : "on", threads, iommu_device(options), nic,
 		socket_path(agent, "agent"), image, image, rig_program("vm/agent"),
 		options->iommu ? "intel_iommu=on" : "", options->append ? options->append : "");
