@@ -306,8 +306,21 @@ static inline bool one_way(const struct worker *w)
 	return w->unanswered >= UNANSWERED_MANY;
 }
 
-/* Block until a frame, a request or the end of a nap; not at all where the kernel has a frame already. */
-static void block(struct worker *w)
+/* Take back the buffers of what has left, which sending does otherwise. Returns whether there is more to come. */
+static bool reclaim(struct worker *w)
+{
+	uint32_t in_flight;
+
+	ixy_tx_batch(w->config.dev, w->config.queue, NULL, 0);
+	in_flight = kernel_port_reclaim(w->config.port, w->counters);
+	return in_flight || ixy_tx_pending(w->config.dev, w->config.queue);
+}
+
+/*
+ * Block until a frame, a request or the end of a nap; not at all where the kernel has a frame already. in_flight: wake
+ * for what reclaim() takes back, too, now and then.
+ */
+static void block(struct worker *w, bool in_flight)
 {
 	const bool held_back = w->pending_count || w->starved;
 	uint64_t before = clock_ns(), after;
@@ -334,8 +347,7 @@ static void block(struct worker *w)
 	} else if (held_back || w->full || !w->has_irq) {
 		nap(w, w->nap_ns);
 		w->nap_ns = w->nap_ns * 2 < NAP_MAX_NS ? w->nap_ns * 2 : NAP_MAX_NS;
-	} else if (ixy_tx_pending(w->config.dev, w->config.queue) ||
-		   kernel_port_reclaim(w->config.port, w->counters)) {
+	} else if (in_flight) {
 		ev_timer_again(w->loop, &w->reclaim);
 	} else {
 		ev_timer_stop(w->loop, &w->reclaim);
@@ -390,24 +402,17 @@ static void end_quiet(struct worker *w)
 	w->nap_ns = NAP_MIN_NS;
 }
 
-/* Take back the buffers of what has left, which sending does otherwise. */
-static void reclaim(struct worker *w)
-{
-	ixy_tx_batch(w->config.dev, w->config.queue, NULL, 0);
-	kernel_port_reclaim(w->config.port, w->counters);
-}
-
 /* Nothing moved in the last round. */
 static void idle(struct worker *w)
 {
 	uint64_t now = clock_ns();
+	bool in_flight;
 
 	if (!w->quiet_since_ns)
 		w->quiet_since_ns = now;
 	if (one_way(w)) {
 		if (!w->slept) {
-			reclaim(w);
-			block(w);
+			block(w, reclaim(w));
 			w->slept = true;
 			return;
 		}
@@ -425,7 +430,7 @@ static void idle(struct worker *w)
 		cpu_relax();
 		return;
 	}
-	reclaim(w);
+	in_flight = reclaim(w);
 	if (w->has_irq) {
 		ixy_rx_irq_arm(w->config.dev, w->config.queue);
 		if (forward_rx(w)) {
@@ -434,7 +439,7 @@ static void idle(struct worker *w)
 			return;
 		}
 	}
-	block(w);
+	block(w, in_flight);
 	w->slept = true;
 }
 
