@@ -251,8 +251,8 @@ static double asked_for(const struct schedule_config *schedule, const struct rep
 		replay ? (double)replay->bytes / (double)replay->count + FRAME_WIRE : sizes_mean_wire(&sizes);
 
 	switch (schedule->unit) {
-	case SCHEDULE_TIMES:
-		return replay_period_ns(replay)
+	case SCHEDULE_TIMES: /* of a capture, as the options say */
+		return replay && replay_period_ns(replay)
 			       ? (double)replay->count * 1e9 / (double)replay_period_ns(replay)
 			       : 0;
 	case SCHEDULE_FRAMES: return schedule->rate;
