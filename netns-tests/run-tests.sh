@@ -25,19 +25,25 @@ shift $((OPTIND - 1))
 	exit 2
 }
 
-# run_program PROGRAM: leaves in $dir/NAME.log what it printed, in NAME.result its counts, in NAME.failures and
-# NAME.skips a line for each
+# Where the results of a program are, less the ending; two rooms may have one of the same name.
+results_of()
+{
+	echo "$dir/$(echo "$1" | tr / _)"
+}
+
+# run_program PROGRAM: leaves in .log what it printed, in .result its counts, in .failures and .skips a line for each
 run_program()
 {
 	name=$(basename "$1")
-	log=$dir/$name.log
+	results=$(results_of "$1")
+	log=$results.log
 	: >"$log"
 	start=$(date +%s)
 	# The program writes to a file, not to a pipe: a process that it leaves behind cannot hold us here.
 	# timeout(1) puts it in a process group of its own and ends that group.
 	timeout -k 15 "$limit" "$1" >"$log" 2>&1 </dev/null &
 	child=$!
-	echo $child >"$dir/$name.pid"
+	echo $child >"$results.pid"
 	if [ "$jobs" -eq 1 ]; then
 		printf '\n----- %s\n' "$1"
 		tail -n +1 -s 0.1 -f --pid=$child "$log" &
@@ -45,7 +51,7 @@ run_program()
 	fi
 	wait $child
 	status=$?
-	rm -f "$dir/$name.pid"
+	rm -f "$results.pid"
 	[ "$jobs" -ne 1 ] || wait "$tail" 2>/dev/null
 
 	# What cmocka says of itself: "[==========] 3 test(s) run.", then "[  PASSED  ] 2 test(s)." and,
@@ -82,15 +88,16 @@ run_program()
 			echo "----- $program: $why" >&2
 			echo "$name: $why"
 		fi
-	} >"$dir/$name.failures"
-	sed -n "s/^SKIP[: ]*/$name: /p" "$log" >"$dir/$name.skips"
-	echo "$passed $failed $skipped" >"$dir/$name.result"
+	} >"$results.failures"
+	sed -n "s/^SKIP[: ]*/$name: /p" "$log" >"$results.skips"
+	echo "$passed $failed $skipped" >"$results.result"
 }
 
 if [ -n "$dir" ]; then
 	# Each one's output in one piece: what is printed goes to a file, and from there when it is one's turn.
-	run_program "$1" >"$dir/$(basename "$1").output" 2>&1
-	exec flock "$dir/turn" cat "$dir/$(basename "$1").output"
+	output=$(results_of "$1").output
+	run_program "$1" >"$output" 2>&1
+	exec flock "$dir/turn" cat "$output"
 fi
 
 dir=$(mktemp -d) || exit 1
