@@ -22,7 +22,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bridge/log.h"
@@ -34,6 +33,7 @@
 #include "bridge/stats.h"
 #include "bridge/tap.h"
 #include "bridge/worker.h"
+#include "driver/clock.h"
 #include "driver/ixy.h"
 
 /* Housekeeping: with interrupts its events come by descriptor, without them this interval finds them. */
@@ -75,14 +75,6 @@ struct daemon {
 		struct queue_counters counters;
 	} __attribute__((aligned(WORKER_LINES))) queue[IXY_MAX_QUEUES]; /* see stats.h */
 };
-
-static uint64_t clock_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 static void end(struct daemon *d, int exit_code)
 {

@@ -23,16 +23,16 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bridge/vhost_port.h"
+#include "driver/clock.h"
 #include "driver/dma.h"
 #include "driver/error.h"
 
 #define RING_ALIGN 64
 #define DRAIN_NS   200000000
-#define NAP_NS     20000
+#define NAP_US     20
 
 #define BIT(n) (UINT64_C(1) << (n))
 
@@ -278,14 +278,6 @@ static void shut(struct kernel_port *kernel_port)
 		set_backend(port, VHOST_RX_RING, VHOST_FILE_UNBIND);
 }
 
-static uint64_t clock_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 static uint32_t drain(struct kernel_port *kernel_port, struct queue_counters *counters)
 {
 	struct vhost_port *port = (struct vhost_port *)kernel_port;
@@ -295,7 +287,7 @@ static uint32_t drain(struct kernel_port *kernel_port, struct queue_counters *co
 	if (port->vhost < 0)
 		return 0;
 	while (vhost_port_reclaim(kernel_port, counters) && !port->failed && clock_ns() < end)
-		nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
+		sleep_us(NAP_US);
 	disconnect(port);
 	lost = vhost_port_empty(port, counters, IXY_DROP_SHUTDOWN);
 	free_rings(port);

@@ -42,6 +42,7 @@
 #include <unistd.h>
 
 #include "bridge/gro.h"
+#include "driver/clock.h"
 #include "driver/gso.h"
 
 #define likely(x)   __builtin_expect(!!(x), 1)
@@ -96,14 +97,6 @@ struct worker {
 	uint64_t nap_ns;          /* length of the next nap */
 	uint32_t unanswered;      /* short spells of quiet since the kernel last sent something */
 };
-
-static uint64_t clock_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now); /* the vDSO's: some 20 ns, no system call */
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 static inline void cpu_relax(void)
 {
@@ -484,7 +477,7 @@ static void drain_tx(struct worker *w)
 			return;
 		if (!ixy_link_get(w->config.dev).up || clock_ns() >= end)
 			break;
-		nanosleep(&(struct timespec){.tv_nsec = NAP_MIN_NS}, NULL);
+		sleep_us(NAP_MIN_NS / 1000);
 	}
 	drop_pending(w, IXY_DROP_SHUTDOWN);
 }

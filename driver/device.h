@@ -76,6 +76,15 @@ extern const struct ixy_pci_driver virtio_net_driver;
  */
 int mempool_create_chunks(uint32_t count, uint32_t more, uint32_t chunk_size, struct mempool **pool);
 
+/*
+ * A counter with one writer and readers in other threads. n may be the negative of a number: what was counted was not
+ * so.
+ */
+static inline void stat_add(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
+}
+
 /* An address that an interface can have: neither a multicast address nor all zero. */
 bool ixy_mac_unicast(const struct ixy_mac *mac);
 

@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "driver/clock.h"
 #include "driver/device.h"
 #include "driver/xdp/device.h"
 
@@ -153,14 +153,6 @@ uint32_t ixy_tx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *bu
 	return dev->ops->tx_batch(dev, queue, bufs, count);
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 uint32_t ixy_tx_batch_busy_wait(
 	struct ixy_device *dev, uint16_t queue, struct pkt_buf *bufs[], uint32_t count)
 {
@@ -169,7 +161,7 @@ uint32_t ixy_tx_batch_busy_wait(
 
 	while (sent < count) {
 		uint32_t n = ixy_tx_batch(dev, queue, bufs + sent, count - sent);
-		int64_t now = now_ms();
+		int64_t now = clock_ms();
 
 		sent += n;
 		if (n || !end)

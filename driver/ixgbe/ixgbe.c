@@ -11,35 +11,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "driver/ixgbe/ixgbe.h"
 
 /* --- waiting ------------------------------------------------------------------------------------- */
 
-void ixgbe_sleep_us(unsigned microseconds)
-{
-	struct timespec t = {.tv_sec = microseconds / 1000000, .tv_nsec = microseconds % 1000000 * 1000L};
-
-	while (nanosleep(&t, &t) < 0 && errno == EINTR)
-		;
-}
-
-int64_t ixgbe_now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
 int ixgbe_wait(struct ixgbe_device *dev, uint32_t reg, uint32_t mask, uint32_t value, unsigned timeout_ms,
 	const char *what)
 {
-	int64_t end = ixgbe_now_us() + timeout_ms * 1000L;
+	int64_t end = clock_us() + timeout_ms * 1000L;
 
 	for (;;) {
-		bool last = ixgbe_now_us() >=
+		bool last = clock_us() >=
 			    end; /* looked at before the register: a late wake-up gets its look */
 		uint32_t now = reg_read(dev, reg);
 
@@ -52,7 +35,7 @@ int ixgbe_wait(struct ixgbe_device *dev, uint32_t reg, uint32_t mask, uint32_t v
 			return ixy_fail(ETIMEDOUT,
 				"%s: waited %u ms for %s in vain (register 0x%05x is 0x%08x)", dev->ixy.name,
 				timeout_ms, what, reg, now);
-		ixgbe_sleep_us(100);
+		sleep_us(100);
 	}
 }
 
@@ -74,10 +57,10 @@ static void flush_pcie_buffers(struct ixgbe_device *dev)
 {
 	reg_set(dev, HLREG0, HLREG0_LPBK);
 	reg_read(dev, HLREG0); /* flushes the write */
-	ixgbe_sleep_us(3000);
+	sleep_us(3000);
 	reg_set(dev, GCR_EXT, GCR_EXT_BUFFERS_CLEAR);
 	reg_read(dev, GCR_EXT);
-	ixgbe_sleep_us(20);
+	sleep_us(20);
 	reg_clear(dev, GCR_EXT, GCR_EXT_BUFFERS_CLEAR);
 	reg_clear(dev, HLREG0, HLREG0_LPBK);
 }
@@ -94,11 +77,11 @@ static int device_reset(struct ixgbe_device *dev)
 		flush_pcie_buffers(dev);
 	for (int resets = quiet ? 2 : 1; resets; resets--) {
 		reg_set(dev, CTRL, CTRL_RST | CTRL_LRST);
-		ixgbe_sleep_us(1000); /* no register may be accessed before (8.2.3.1.1) */
+		sleep_us(1000); /* no register may be accessed before (8.2.3.1.1) */
 		err = ixgbe_wait(dev, CTRL, CTRL_RST | CTRL_LRST, 0, 1000, "device reset to end");
 		if (err)
 			return err;
-		ixgbe_sleep_us(10000); /* 4.6.3.2 */
+		sleep_us(10000); /* 4.6.3.2 */
 	}
 	return 0;
 }
@@ -224,7 +207,7 @@ static int ixgbe_reset(struct ixy_device *ixy)
 	if (dev->gone)
 		return ixy_fail(ENODEV, "%s: the device has gone", ixy->name);
 	stop(dev, false);
-	count(&dev->stats.resets, 1);
+	stat_add(&dev->stats.resets, 1);
 	err = ixgbe_irq_rewire(dev);
 	if (!err)
 		err = start(dev);
@@ -255,7 +238,7 @@ static uint32_t look_after_silent(struct ixgbe_device *dev)
 		mended = pci_revive(dev->ixy.pci);
 		if (mended > 0)
 			return IXY_EVENT_RESET;
-		ixgbe_sleep_us(3000);
+		sleep_us(3000);
 		if (reg_read(dev, STATUS) != UINT32_MAX)
 			return 0;
 	}

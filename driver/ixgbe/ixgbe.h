@@ -15,6 +15,7 @@
 #ifndef IXY_IXGBE_H
 #define IXY_IXGBE_H
 
+#include "driver/clock.h"
 #include "driver/device.h"
 #include "driver/ixgbe/regs.h"
 
@@ -150,15 +151,6 @@ static inline void reg_clear(struct ixgbe_device *dev, uint32_t reg, uint32_t bi
  */
 int ixgbe_wait(struct ixgbe_device *dev, uint32_t reg, uint32_t mask, uint32_t value, unsigned timeout_ms,
 	const char *what);
-
-void ixgbe_sleep_us(unsigned microseconds);
-int64_t ixgbe_now_us(void); /* CLOCK_MONOTONIC */
-
-/* A counter with one writer and readers in other threads. */
-static inline void count(uint64_t *counter, uint64_t n)
-{
-	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
-}
 
 /* --- rx.c ---------------------------------------------------------------------------------------- */
 

@@ -34,7 +34,7 @@ static int swsm_acquire(struct ixgbe_device *dev)
 		reg_set(dev, SWSM, SWSM_SWESMBI);
 		if (reg_read(dev, SWSM) & SWSM_SWESMBI)
 			return 0;
-		ixgbe_sleep_us(1000);
+		sleep_us(1000);
 	}
 	swsm_release(dev);
 	return ixy_fail(
@@ -56,7 +56,7 @@ static int mac_csr_lock(struct ixgbe_device *dev)
 		swsm_release(dev);
 		if (!taken)
 			return 0;
-		ixgbe_sleep_us(5000);
+		sleep_us(5000);
 	}
 	/* The bit's owner may be a driver that died. The firmware holds it for milliseconds only. */
 	ixy_log(IXY_LOG_WARNING, "%s: link registers locked for 250 ms, taking the lock over", dev->ixy.name);
@@ -123,7 +123,7 @@ bool ixgbe_link_poll(struct ixgbe_device *dev)
 		return false;
 	__atomic_store_n(&dev->ixy.link.speed, link.speed, __ATOMIC_RELAXED);
 	__atomic_store_n(&dev->ixy.link.up, link.up, __ATOMIC_RELAXED);
-	count(&dev->stats.link_changes, 1);
+	stat_add(&dev->stats.link_changes, 1);
 	return true;
 }
 

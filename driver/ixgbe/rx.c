@@ -133,7 +133,7 @@ static void rx_drop(struct ixgbe_rx_queue *q, struct pkt_buf *buf, bool ends, en
 	pkt_buf_free(q->chain);
 	q->chain = NULL;
 	if (!q->discard)
-		count(&q->stats.drops[reason], 1);
+		stat_add(&q->stats.drops[reason], 1);
 	q->discard = !ends;
 }
 
@@ -309,8 +309,8 @@ uint32_t ixgbe_rx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *
 	}
 	q->next = next;
 	if (n) {
-		count(&q->stats.rx_frames, n);
-		count(&q->stats.rx_bytes, bytes);
+		stat_add(&q->stats.rx_frames, n);
+		stat_add(&q->stats.rx_bytes, bytes);
 	}
 	/* Refill when an eighth of the ring came together. */
 	if (((next - fill - 1) & mask) > mask / 8)
@@ -469,7 +469,7 @@ void ixgbe_rx_queue_empty(struct ixgbe_device *dev, uint16_t queue, enum ixy_dro
 		if (!(status & RXD_STAT_DD))
 			break;
 		if (status & RXD_STAT_EOP || le16toh(q->descs[q->next].wb.length) != q->buffer_size)
-			count(&q->stats.drops[reason], 1);
+			stat_add(&q->stats.drops[reason], 1);
 	}
 	for (; first != q->fill; first = (first + 1) & q->mask)
 		mempool_put(q->pool, &q->bufs[first], 1);

@@ -35,7 +35,7 @@ void ixgbe_stats_clear(struct ixgbe_device *dev)
 		reg_write(dev, TQSM(i), map);
 	}
 	clear_registers(dev);
-	dev->last_check_us = ixgbe_now_us();
+	dev->last_check_us = clock_us();
 	for (unsigned i = 0; i < dev->ixy.rx_queues; i++)
 		dev->rx[i].suspicious = 0;
 	for (unsigned i = 0; i < dev->ixy.tx_queues; i++)
@@ -70,7 +70,7 @@ void ixgbe_stats_collect(struct ixgbe_device *dev)
 
 	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
 		values[i] = counter(dev, counters[i].reg);
-		count(counters[i].sum, values[i]);
+		stat_add(counters[i].sum, values[i]);
 	}
 	for (size_t i = 0; i < sizeof(rejected) / sizeof(rejected[0]); i++) {
 		if (rejected[i] == CRCERRS)
@@ -80,16 +80,16 @@ void ixgbe_stats_collect(struct ixgbe_device *dev)
 		else
 			errors += counter(dev, rejected[i]);
 	}
-	count(&dev->stats.drops[IXY_DROP_RX_ERROR], errors);
+	stat_add(&dev->stats.drops[IXY_DROP_RX_ERROR], errors);
 
 	/*
 	 * Without DROP_EN a frame without a descriptor waits in the packet buffer, and MPC counts what
 	 * overflows.
 	 */
 	for (unsigned i = 0; i < 8; i++)
-		count(&dev->stats.drops[IXY_DROP_RX_NO_DESCRIPTOR], counter(dev, MPC(i)));
+		stat_add(&dev->stats.drops[IXY_DROP_RX_NO_DESCRIPTOR], counter(dev, MPC(i)));
 	for (unsigned i = 0; i < dev->ixy.rx_queues; i++)
-		count(&dev->rx[i].drops, counter(dev, QPRDC(i)));
+		stat_add(&dev->rx[i].drops, counter(dev, QPRDC(i)));
 }
 
 /*
@@ -147,7 +147,7 @@ static bool rx_hung(struct ixgbe_device *dev, unsigned queue, bool dropped_befor
 
 bool ixgbe_stats_hung(struct ixgbe_device *dev)
 {
-	int64_t now = ixgbe_now_us();
+	int64_t now = clock_us();
 	uint64_t dropped = dev->stats.drops[IXY_DROP_RX_NO_DESCRIPTOR];
 	bool hung = false, dropped_before_queues;
 

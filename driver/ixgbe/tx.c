@@ -226,7 +226,7 @@ static bool tx_frame(
 		tx_plan(dev, q, frame, &plan);
 	}
 	if (plan.drop != IXY_DROP_COUNT) {
-		count(&q->stats.drops[plan.drop], pkt_buf_wire_frames(frame));
+		stat_add(&q->stats.drops[plan.drop], pkt_buf_wire_frames(frame));
 		pkt_buf_free(frame);
 		return true;
 	}
@@ -443,8 +443,8 @@ uint32_t ixgbe_tx_batch(struct ixy_device *ixy, uint16_t queue, struct pkt_buf *
 	if (next != start) {
 		q->next = next;
 		pci_doorbell_ring(&q->tail, next);
-		count(&q->stats.tx_frames, run.frames);
-		count(&q->stats.tx_bytes, run.bytes);
+		stat_add(&q->stats.tx_frames, run.frames);
+		stat_add(&q->stats.tx_bytes, run.bytes);
 	}
 	__atomic_store_n(&q->pending, (next - q->clean) & mask, __ATOMIC_RELAXED);
 	return n;
@@ -452,7 +452,7 @@ uint32_t ixgbe_tx_batch(struct ixy_device *ixy, uint16_t queue, struct pkt_buf *
 
 void ixgbe_tx_drop(struct ixy_device *dev, uint16_t queue, enum ixy_drop reason)
 {
-	count(&ixgbe(dev)->tx[queue].stats.drops[reason], 1);
+	stat_add(&ixgbe(dev)->tx[queue].stats.drops[reason], 1);
 }
 
 uint32_t ixgbe_tx_pending(struct ixy_device *dev, uint16_t queue)
@@ -573,9 +573,9 @@ void ixgbe_tx_queue_empty(struct ixgbe_device *dev, uint16_t queue, enum ixy_dro
 		/* It had been counted as sent when it was queued. */
 		uint64_t frames = pkt_buf_wire_frames(frame);
 
-		count(&q->stats.drops[reason], frames);
-		count(&q->stats.tx_frames, -frames);
-		count(&q->stats.tx_bytes, -pkt_buf_wire_bytes(frame));
+		stat_add(&q->stats.drops[reason], frames);
+		stat_add(&q->stats.tx_frames, -frames);
+		stat_add(&q->stats.tx_bytes, -pkt_buf_wire_bytes(frame));
 		q->clean = (q->clean + frame->segments) & q->mask;
 		pkt_buf_free(frame);
 	}

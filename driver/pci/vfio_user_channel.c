@@ -17,10 +17,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include <sys/socket.h>
 
+#include "driver/clock.h"
 #include "driver/error.h"
 
 #define DEFAULT_TIMEOUT_MS 5000
@@ -83,20 +83,12 @@ static int lost_patience(struct vfio_user_channel *channel)
 
 /* --- bytes, within a deadline -------------------------------------------------------------------- */
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static int wait_for(struct vfio_user_channel *channel, short events, int64_t deadline)
 {
 	struct pollfd pollfd = {.fd = channel->fd, .events = events};
 
 	for (;;) {
-		int64_t left = deadline - now_ms();
+		int64_t left = deadline - clock_ms();
 		int ready = left > 0 ? poll(&pollfd, 1, (int)left) : 0;
 
 		if (ready > 0)
@@ -302,7 +294,7 @@ static int exchange(struct vfio_user_channel *channel, const struct vfio_user_re
 		.size = (uint32_t)(sizeof(header) + request->size),
 		.flags = VFIO_USER_TYPE_COMMAND | (reply ? 0 : VFIO_USER_NO_REPLY),
 	};
-	int64_t deadline = now_ms() + channel->timeout_ms;
+	int64_t deadline = clock_ms() + channel->timeout_ms;
 	int err;
 
 	if (vfio_user_gone(channel))

@@ -12,16 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
-
-void net_sleep_us(unsigned microseconds)
-{
-	struct timespec t = {.tv_sec = microseconds / 1000000, .tv_nsec = microseconds % 1000000 * 1000L};
-
-	while (nanosleep(&t, &t) < 0 && errno == EINTR)
-		;
-}
 
 /* --- the link --------------------------------------------------------------------------------------- */
 
@@ -39,7 +30,7 @@ static bool link_poll(struct net_device *dev)
 	__atomic_store_n(&dev->ixy.link.speed, link.speed, __ATOMIC_RELAXED);
 	__atomic_store_n(&dev->ixy.link.up, link.up, __ATOMIC_RELAXED);
 	if (link.up != before.up)
-		net_count(&dev->link_changes, 1);
+		stat_add(&dev->link_changes, 1);
 	return link.up != before.up || link.speed != before.speed;
 }
 
@@ -299,7 +290,7 @@ static int net_reset(struct ixy_device *ixy)
 	if (dev->gone)
 		return ixy_fail(ENODEV, "%s: the device has gone", ixy->name);
 	err = stop(dev, false);
-	net_count(&dev->resets, 1);
+	stat_add(&dev->resets, 1);
 	if (err)
 		return ixy_fail(-err, "%s: the device does not finish its reset", ixy->name);
 	err = net_negotiate(dev);
@@ -357,7 +348,7 @@ static uint32_t look_after_silent(struct net_device *dev, uint8_t *status)
 		mended = pci_revive(dev->ixy.pci);
 		if (mended > 0)
 			return IXY_EVENT_RESET;
-		net_sleep_us(3000);
+		sleep_us(3000);
 		*status = virtio_status(dev->virtio);
 		if (*status != VIRTIO_GONE)
 			return 0;

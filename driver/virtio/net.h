@@ -30,6 +30,7 @@
 
 #include <linux/virtio_net.h>
 
+#include "driver/clock.h"
 #include "driver/device.h"
 #include "driver/gso.h"
 #include "driver/virtio/virtio.h"
@@ -150,19 +151,12 @@ static inline const struct net_device *net_device_const(const struct ixy_device 
 	return (const struct net_device *)dev;
 }
 
-/* Counters have one writer and any reader. n may be the negative of a number: what was counted was not so. */
-static inline void net_count(uint64_t *counter, uint64_t n)
-{
-	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
-}
-
 /* --- net.c -------------------------------------------------------------------------------------------- */
 
 /* The queue's thread found its ring broken (virtqueue.h, or reason): tell the control thread. */
 void net_queue_broke(struct net_device *dev, bool *broken, const char *reason);
 /* Settle dev->wanted with a device that has been reset. */
 int net_negotiate(struct net_device *dev);
-void net_sleep_us(unsigned microseconds);
 
 /* --- net_features.c ----------------------------------------------------------------------------------- */
 

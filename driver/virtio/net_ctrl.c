@@ -53,7 +53,7 @@ static int await_answer(struct net_device *dev)
 		if (last)
 			return ixy_fail(ETIMEDOUT, "%s: no answer on the control queue for %u ms",
 				dev->ixy.name, ANSWER_MS);
-		net_sleep_us(pause);
+		sleep_us(pause);
 		pause = pause < 1000 ? pause * 2 : pause;
 	}
 }

@@ -169,7 +169,7 @@ static void give_up(struct net_rx_queue *q, enum ixy_drop reason)
 {
 	pkt_buf_free(q->chain);
 	q->chain = NULL;
-	net_count(&q->stats.drops[reason], 1);
+	stat_add(&q->stats.drops[reason], 1);
 }
 
 /* The frame in hand is complete. Returns it, if it is one for the caller. */
@@ -190,7 +190,7 @@ static struct pkt_buf *complete(struct net_device *dev, struct net_rx_queue *q)
 	if (unlikely(frame->data[0] & 1)) {
 		static const uint8_t broadcast[6] = {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
 
-		net_count(
+		stat_add(
 			memcmp(frame->data, broadcast, sizeof(broadcast)) ? &q->multicast : &q->broadcast, 1);
 	}
 	return frame;
@@ -223,7 +223,7 @@ static struct pkt_buf *take(
 		if (unlikely(q->missing == 0 || written < dev->header_size)) {
 			/* Where the next frame begins is anybody's guess now. */
 			mempool_put(q->pool, &buf, 1);
-			net_count(&q->stats.drops[IXY_DROP_RX_BAD_DESCRIPTOR], 1);
+			stat_add(&q->stats.drops[IXY_DROP_RX_BAD_DESCRIPTOR], 1);
 			net_queue_broke(dev, &q->broken,
 				q->missing ? "a received frame is shorter than its header"
 					   : "a received frame says that it lies in 0 or too many buffers");
@@ -295,8 +295,8 @@ static uint32_t take_frames(
 			break;
 	}
 	if (n) {
-		net_count(&q->stats.rx_frames, frames);
-		net_count(&q->stats.rx_bytes, bytes);
+		stat_add(&q->stats.rx_frames, frames);
+		stat_add(&q->stats.rx_bytes, bytes);
 	}
 	return n;
 }
@@ -414,7 +414,7 @@ void net_rx_empty(struct net_device *dev, uint16_t queue, enum ixy_drop reason)
 			struct pkt_buf *frame = take(dev, q, used[i].cookie, used[i].written);
 
 			if (frame) {
-				net_count(&q->stats.drops[reason], pkt_buf_wire_frames(frame));
+				stat_add(&q->stats.drops[reason], pkt_buf_wire_frames(frame));
 				pkt_buf_free(frame);
 			}
 		}

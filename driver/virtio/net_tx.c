@@ -49,7 +49,7 @@ static void reclaim(struct net_device *dev, struct net_tx_queue *q)
 		pkt_buf_free_batch(frames, (uint32_t)n);
 	} while (n == NET_BURST);
 	if (completed)
-		net_count(&q->completed, completed);
+		stat_add(&q->completed, completed);
 }
 
 /* --- into the ring ------------------------------------------------------------------------------------ */
@@ -108,7 +108,7 @@ static inline int put(struct net_device *dev, struct net_tx_queue *q, struct pkt
 
 static void drop(struct net_tx_queue *q, struct pkt_buf *frame, enum ixy_drop reason)
 {
-	net_count(&q->stats.drops[reason], pkt_buf_wire_frames(frame));
+	stat_add(&q->stats.drops[reason], pkt_buf_wire_frames(frame));
 	pkt_buf_free(frame);
 }
 
@@ -196,15 +196,15 @@ static bool cut(struct net_device *dev, struct net_tx_queue *q)
 
 		if (unlikely(!segment || put(dev, q, segment, segment->segments, &complete) < 0)) {
 			pkt_buf_free(segment);
-			net_count(&q->stats.drops[IXY_DROP_TX_BAD_OFFLOAD], q->gso.segments - q->gso.emitted);
+			stat_add(&q->stats.drops[IXY_DROP_TX_BAD_OFFLOAD], q->gso.segments - q->gso.emitted);
 			q->gso.emitted = q->gso.segments;
 			break;
 		}
 		frames++;
 		bytes += segment->frame_size;
 	}
-	net_count(&q->stats.tx_frames, frames);
-	net_count(&q->stats.tx_bytes, bytes);
+	stat_add(&q->stats.tx_frames, frames);
+	stat_add(&q->stats.tx_bytes, bytes);
 	if (q->gso.emitted < q->gso.segments)
 		return false;
 	pkt_buf_free(q->super);
@@ -364,8 +364,8 @@ static uint32_t send_frames(
 		}
 	}
 	if (frames) {
-		net_count(&q->stats.tx_frames, frames);
-		net_count(&q->stats.tx_bytes, bytes);
+		stat_add(&q->stats.tx_frames, frames);
+		stat_add(&q->stats.tx_bytes, bytes);
 	}
 	return n;
 }
@@ -398,7 +398,7 @@ uint32_t net_tx_batch(struct ixy_device *ixy, uint16_t queue, struct pkt_buf *bu
 
 void net_tx_drop(struct ixy_device *ixy, uint16_t queue, enum ixy_drop reason)
 {
-	net_count(&net_device(ixy)->tx[queue].stats.drops[reason], 1);
+	stat_add(&net_device(ixy)->tx[queue].stats.drops[reason], 1);
 }
 
 uint32_t net_tx_pending(struct ixy_device *ixy, uint16_t queue)
@@ -445,14 +445,14 @@ void net_tx_empty(struct net_device *dev, uint16_t queue, enum ixy_drop reason)
 		pkt_buf_free(frame);
 	}
 	/* Those had been counted as sent. */
-	net_count(&q->stats.tx_frames, -lost);
-	net_count(&q->stats.tx_bytes, -bytes);
+	stat_add(&q->stats.tx_frames, -lost);
+	stat_add(&q->stats.tx_bytes, -bytes);
 	if (q->super) {
 		lost += q->gso.segments - q->gso.emitted;
 		pkt_buf_free(q->super);
 		q->super = NULL;
 	}
-	net_count(&q->stats.drops[reason], lost);
+	stat_add(&q->stats.drops[reason], lost);
 	virtqueue_free(&q->vq);
 	__atomic_store_n(&q->broken, false, __ATOMIC_RELAXED);
 }

@@ -6,8 +6,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "driver/clock.h"
 #include "driver/virtio/layout.h"
 
 #define FIRST_MODERN_ID 0x1040 /* 4.1.2: below are transitional devices, from here on modern ones only */
@@ -17,14 +17,6 @@
 
 /* --- reset --------------------------------------------------------------------------------------- */
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static int fail_gone(const struct virtio_device *dev)
 {
 	return ixy_fail(ENODEV, "%s: the device has gone (its status reads all-ones)", dev->pci->name);
@@ -33,12 +25,11 @@ static int fail_gone(const struct virtio_device *dev)
 /* 4.1.4.3.1: after a 0 is written the status reads 0 when, and not before, the reset is done. */
 static int reset_once(struct virtio_device *dev)
 {
-	const struct timespec pause = {.tv_nsec = 100 * 1000};
-	int64_t end = now_ms() + RESET_MS;
+	int64_t end = clock_ms() + RESET_MS;
 
 	dev->ops->set_status(dev, 0);
 	for (;;) {
-		bool last = now_ms() >= end; /* looked at before the register: a late wake-up gets its look */
+		bool last = clock_ms() >= end; /* looked at before the register: a late wake-up gets its look */
 		uint8_t status = dev->ops->status(dev);
 
 		if (status == 0)
@@ -49,7 +40,7 @@ static int reset_once(struct virtio_device *dev)
 			return ixy_fail(ETIMEDOUT,
 				"%s: the device's reset does not end (status 0x%02x after %u ms)",
 				dev->pci->name, status, RESET_MS);
-		nanosleep(&pause, NULL);
+		sleep_us(100);
 	}
 }
 

@@ -12,9 +12,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "driver/clock.h"
 #include "driver/error.h"
 #include "driver/xdp/capability.h"
 #include "driver/xdp/xsk_parts.h"
@@ -33,19 +33,6 @@ struct umem_registration {
 	uint32_t flags;
 	uint32_t tx_metadata_len;
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static void pause_ms(int ms)
-{
-	nanosleep(&(struct timespec){.tv_nsec = ms * 1000000L}, NULL);
-}
 
 /* --- the UMEM, told to the kernel ----------------------------------------------------------------------- */
 
@@ -84,8 +71,8 @@ static int register_umem(struct xsk_umem *umem, int fd, int64_t deadline)
 	 * against the limit.
 	 */
 	while (setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &registration, sizeof(registration)) < 0) {
-		if (errno == ENOBUFS && umem->state->registered && now_ms() < deadline)
-			pause_ms(BUSY_RETRY_INTERVAL);
+		if (errno == ENOBUFS && umem->state->registered && clock_ms() < deadline)
+			sleep_us(BUSY_RETRY_INTERVAL * 1000);
 		else if (errno == ENOBUFS || errno == EPERM)
 			return explain_memlock(umem, errno);
 		else if (errno == EINVAL && umem->flags & (XSK_UMEM_TX_METADATA | XSK_UMEM_TX_SW_CSUM))
@@ -265,9 +252,9 @@ static int bind_once(const struct xsk_socket *socket, uint16_t flags, int shared
 	for (;;) {
 		if (bind(socket->fd, (struct sockaddr *)&address, sizeof(address)) == 0)
 			return 0;
-		if (errno != EBUSY || now_ms() >= deadline)
+		if (errno != EBUSY || clock_ms() >= deadline)
 			return errno;
-		pause_ms(BUSY_RETRY_INTERVAL);
+		sleep_us(BUSY_RETRY_INTERVAL * 1000);
 	}
 }
 
@@ -414,7 +401,7 @@ static int open_locked(struct xsk_socket *xsk, const struct xsk_socket_config *c
 	struct xsk_queues *queues = shared;
 	const struct xsk_socket *with = find_sharer(umem, shared);
 	int wait = config->busy_timeout_ms ? config->busy_timeout_ms : BUSY_TIMEOUT_MS;
-	int64_t deadline = now_ms() + (wait < 0 ? 0 : wait);
+	int64_t deadline = clock_ms() + (wait < 0 ? 0 : wait);
 	int rc = prepare(xsk, &queues, config, deadline);
 
 	if (!rc)

@@ -140,9 +140,9 @@ static int send_pieces(struct xdp_queue *q, struct iovec *iov, uint32_t count)
 		 * fit. To send all of it again would only double those that did.
 		 */
 		q->by_socket.busy = true;
-		xdp_count(&q->tx_stats.drops[IXY_DROP_TX_RING_FULL], 1);
-		xdp_count(&q->tx_stats.tx_frames, -UINT64_C(1));
-		xdp_count(&q->refused, 1);
+		stat_add(&q->tx_stats.drops[IXY_DROP_TX_RING_FULL], 1);
+		stat_add(&q->tx_stats.tx_frames, -UINT64_C(1));
+		stat_add(&q->refused, 1);
 		return 0;
 	case ENETDOWN:
 	case ENODEV:

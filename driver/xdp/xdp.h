@@ -129,12 +129,6 @@ static inline const struct xdp_device *xdp_device_const(const struct ixy_device 
 	return (const struct xdp_device *)dev;
 }
 
-/* Counters have one writer and any reader. n may be the negative of a number: what was counted was not so. */
-static inline void xdp_count(uint64_t *counter, uint64_t n)
-{
-	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
-}
-
 static inline struct pkt_buf *xdp_chunk(const struct xdp_queue *q, uint32_t chunk)
 {
 	return (struct pkt_buf *)(void *)(q->memory + ((size_t)chunk << q->chunk_shift));

@@ -87,7 +87,7 @@ static void give_up(struct xdp_queue *q, struct pkt_buf *buf, bool goes_on, enum
 	pkt_buf_free(q->chain);
 	q->chain = NULL;
 	if (!q->discard)
-		xdp_count(&q->rx_stats.drops[reason], 1);
+		stat_add(&q->rx_stats.drops[reason], 1);
 	q->discard = goes_on;
 }
 
@@ -129,7 +129,7 @@ static struct pkt_buf *take(struct xdp_queue *q, const struct xdp_desc *desc)
 	/* Whose chunk we did not hand over, it is not ours to touch. */
 	if (unlikely(q->place[chunk] != XDP_FILLED ||
 		     (desc->addr & (q->chunk_size - 1)) < sizeof(struct pkt_buf))) {
-		xdp_count(&q->rx_stats.drops[IXY_DROP_RX_BAD_DESCRIPTOR], 1);
+		stat_add(&q->rx_stats.drops[IXY_DROP_RX_BAD_DESCRIPTOR], 1);
 		return NULL;
 	}
 	q->place[chunk] = XDP_FREE;
@@ -142,7 +142,7 @@ static struct pkt_buf *take(struct xdp_queue *q, const struct xdp_desc *desc)
 			return NULL;
 	}
 	if (unlikely(buf->size < XDP_ETH_HEADER)) {
-		xdp_count(&q->rx_stats.drops[IXY_DROP_RX_ERROR], 1);
+		stat_add(&q->rx_stats.drops[IXY_DROP_RX_ERROR], 1);
 		pkt_buf_free(buf);
 		return NULL;
 	}
@@ -187,8 +187,8 @@ uint32_t xdp_rx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *bu
 			break;
 	}
 	if (n > 0) {
-		xdp_count(&q->rx_stats.rx_frames, n);
-		xdp_count(&q->rx_stats.rx_bytes, bytes);
+		stat_add(&q->rx_stats.rx_frames, n);
+		stat_add(&q->rx_stats.rx_bytes, bytes);
 	}
 	if (q->fill_short >= q->fill_batch)
 		xdp_rx_refill(q);
@@ -199,7 +199,7 @@ uint32_t xdp_rx_batch(struct ixy_device *dev, uint16_t queue, struct pkt_buf *bu
 
 void xdp_rx_empty(struct xdp_queue *q, uint32_t waiting, enum ixy_drop reason)
 {
-	xdp_count(&q->rx_stats.drops[reason], waiting);
+	stat_add(&q->rx_stats.drops[reason], waiting);
 	pkt_buf_free(q->chain);
 	q->chain = NULL;
 	q->discard = false;

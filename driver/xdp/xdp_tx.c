@@ -62,7 +62,7 @@ void xdp_tx_reclaim(struct xdp_queue *q)
 		}
 	} while (n == XDP_BURST);
 	if (frames)
-		xdp_count(&q->completed, frames);
+		stat_add(&q->completed, frames);
 }
 
 /* --- into the ring ----------------------------------------------------------------------------------- */
@@ -89,8 +89,8 @@ static void push_staged(struct xdp_queue *q)
 		frames += !(q->staged[i].options & XDP_PKT_CONTD);
 		take_back(q, (uint32_t)(q->staged[i].addr >> q->chunk_shift));
 	}
-	xdp_count(&q->tx_stats.drops[IXY_DROP_TX_BAD_OFFLOAD], frames);
-	xdp_count(&q->tx_stats.tx_frames, -frames);
+	stat_add(&q->tx_stats.drops[IXY_DROP_TX_BAD_OFFLOAD], frames);
+	stat_add(&q->tx_stats.tx_frames, -frames);
 }
 
 static inline void stage(struct xdp_queue *q, uint64_t addr, uint32_t size, bool last)
@@ -113,9 +113,9 @@ static void kick(struct xdp_queue *q)
 	if (unlikely(refused)) {
 		bool up = __atomic_load_n(&q->dev->ixy.link.up, __ATOMIC_RELAXED);
 
-		xdp_count(&q->tx_stats.drops[up ? IXY_DROP_TX_RING_FULL : IXY_DROP_TX_LINK_DOWN], refused);
-		xdp_count(&q->tx_stats.tx_frames, -refused);
-		xdp_count(&q->refused, refused);
+		stat_add(&q->tx_stats.drops[up ? IXY_DROP_TX_RING_FULL : IXY_DROP_TX_LINK_DOWN], refused);
+		stat_add(&q->tx_stats.tx_frames, -refused);
+		stat_add(&q->refused, refused);
 	}
 }
 
@@ -123,7 +123,7 @@ static void kick(struct xdp_queue *q)
 
 static void drop(struct xdp_queue *q, struct pkt_buf *frame, enum ixy_drop reason)
 {
-	xdp_count(&q->tx_stats.drops[reason], pkt_buf_wire_frames(frame));
+	stat_add(&q->tx_stats.drops[reason], pkt_buf_wire_frames(frame));
 	pkt_buf_free(frame);
 }
 
@@ -233,7 +233,7 @@ static bool cut_super(struct xdp_queue *q)
 
 			size = gso_next(&q->gso, header, pieces + 1, &count);
 			if (unlikely(size < 0)) { /* scattered over too many pieces */
-				xdp_count(&q->tx_stats.drops[IXY_DROP_TX_BAD_OFFLOAD],
+				stat_add(&q->tx_stats.drops[IXY_DROP_TX_BAD_OFFLOAD],
 					q->gso.segments - q->gso.emitted);
 				q->gso.emitted = q->gso.segments;
 				break;
@@ -244,8 +244,8 @@ static bool cut_super(struct xdp_queue *q)
 		frames++;
 		bytes += (uint64_t)size;
 	}
-	xdp_count(&q->tx_stats.tx_frames, frames);
-	xdp_count(&q->tx_stats.tx_bytes, bytes);
+	stat_add(&q->tx_stats.tx_frames, frames);
+	stat_add(&q->tx_stats.tx_bytes, bytes);
 	if (q->gso.emitted < q->gso.segments)
 		return false;
 	pkt_buf_free(q->super);
@@ -283,9 +283,9 @@ static bool finish_by_socket(
 	}
 	if (rc)
 		return false;
-	xdp_count(&q->tx_stats.tx_frames, frames);
-	xdp_count(&q->tx_stats.tx_bytes, bytes);
-	xdp_count(&q->completed, frames);
+	stat_add(&q->tx_stats.tx_frames, frames);
+	stat_add(&q->tx_stats.tx_bytes, bytes);
+	stat_add(&q->completed, frames);
 	pkt_buf_free(frame);
 	return true;
 }
@@ -361,8 +361,8 @@ static bool send_frame(struct xdp_queue *q, struct pkt_buf *frame)
 	if (unlikely(after_super))
 		return finish_by_socket(
 			q, frame, 1, frame->frame_size, xdp_super_follow(q, iov, count, frame->frame_size));
-	xdp_count(&q->tx_stats.tx_frames, 1);
-	xdp_count(&q->tx_stats.tx_bytes, frame->frame_size);
+	stat_add(&q->tx_stats.tx_frames, 1);
+	stat_add(&q->tx_stats.tx_bytes, frame->frame_size);
 	if (own) {
 		stage_own(q, frame);
 	} else {
@@ -407,7 +407,7 @@ uint32_t xdp_tx_pending(struct ixy_device *dev, uint16_t queue)
 
 void xdp_tx_drop(struct ixy_device *dev, uint16_t queue, enum ixy_drop reason)
 {
-	xdp_count(&xdp_device(dev)->queues[queue].tx_stats.drops[reason], 1);
+	stat_add(&xdp_device(dev)->queues[queue].tx_stats.drops[reason], 1);
 }
 
 void xdp_tx_empty(struct xdp_queue *q, enum ixy_drop reason)
@@ -421,13 +421,13 @@ void xdp_tx_empty(struct xdp_queue *q, enum ixy_drop reason)
 		take_back(q, i);
 	}
 	/* Those had been counted as on their way. */
-	xdp_count(&q->tx_stats.tx_frames, -lost);
+	stat_add(&q->tx_stats.tx_frames, -lost);
 	if (q->super) {
 		lost += q->gso.segments - q->gso.emitted;
 		pkt_buf_free(q->super);
 		q->super = NULL;
 	}
-	xdp_count(&q->tx_stats.drops[reason], lost);
+	stat_add(&q->tx_stats.drops[reason], lost);
 	q->staged_count = 0;
 	q->unsent = false;
 }
