@@ -22,8 +22,7 @@ int ixgbe_wait(struct ixgbe_device *dev, uint32_t reg, uint32_t mask, uint32_t v
 	int64_t end = clock_us() + timeout_ms * 1000L;
 
 	for (;;) {
-		bool last = clock_us() >=
-			    end; /* looked at before the register: a late wake-up gets its look */
+		bool last = clock_us() >= end; /* before the register: a late wake-up gets its look */
 		uint32_t now = reg_read(dev, reg);
 
 		if (now == UINT32_MAX)
@@ -218,37 +217,18 @@ static int ixgbe_reset(struct ixy_device *ixy)
 
 /* --- housekeeping -------------------------------------------------------------------------------- */
 
-/* The function was taken away, or has to be given up while it still works. Leaves the reason as text. */
-static bool removed(const struct ixgbe_device *dev)
+static bool silent(void *arg)
 {
-	const struct pci_ops *ops = dev->ixy.pci->ops;
-
-	return ops->removed && ops->removed(dev->ixy.pci);
+	return reg_read(arg, STATUS) == UINT32_MAX;
 }
 
-/*
- * All-ones from STATUS. A bus error may pass, a function in D3 can be woken, a removed one does not come back:
- * five looks over 15 ms. Returns what poll_events() has to say, 0 if the registers answer again.
- */
+/* All-ones from STATUS: what poll_events() has to say, 0 if the registers answer again. */
 static uint32_t look_after_silent(struct ixgbe_device *dev)
 {
-	int mended = -ENODEV;
+	int rc = pci_look_after_silent(dev->ixy.pci, silent, dev);
 
-	for (unsigned i = 0; i < 5 && !removed(dev); i++) {
-		mended = pci_revive(dev->ixy.pci);
-		if (mended > 0)
-			return IXY_EVENT_RESET;
-		sleep_us(3000);
-		if (reg_read(dev, STATUS) != UINT32_MAX)
-			return 0;
-	}
-	/* Configuration space finds nothing wrong: a reset will show. */
-	if (mended == 0 && !removed(dev)) {
-		ixy_log(IXY_LOG_WARNING, "%s: registers read all-ones", dev->ixy.name);
-		return IXY_EVENT_RESET;
-	}
-	dev->gone = true;
-	return IXY_EVENT_GONE;
+	dev->gone = rc < 0;
+	return rc < 0 ? IXY_EVENT_GONE : rc > 0 ? IXY_EVENT_RESET : 0;
 }
 
 static uint32_t ixgbe_poll_events(struct ixy_device *ixy)
@@ -261,12 +241,12 @@ static uint32_t ixgbe_poll_events(struct ixy_device *ixy)
 		return IXY_EVENT_GONE;
 	}
 	if (!dev->running)
-		return removed(dev) ? IXY_EVENT_GONE : 0;
+		return pci_removed(ixy->pci) ? IXY_EVENT_GONE : 0;
 	if (dev->interrupts)
 		ixgbe_event_clear(dev);
-	if (reg_read(dev, STATUS) == UINT32_MAX)
+	if (silent(dev))
 		events = look_after_silent(dev);
-	else if (removed(dev)) /* its registers answer yet, so it is stopped in order */
+	else if (pci_removed(ixy->pci)) /* its registers answer yet, so it is stopped in order */
 		events = IXY_EVENT_GONE;
 	if (events & IXY_EVENT_GONE)
 		__atomic_store_n(&ixy->link.up, false, __ATOMIC_RELAXED);
@@ -377,9 +357,9 @@ static int alloc_queues(struct ixgbe_device *dev)
 /* A card that was handed over asleep is woken. */
 static int await_registers(struct ixgbe_device *dev)
 {
-	if (reg_read(dev, STATUS) != UINT32_MAX)
+	if (!silent(dev))
 		return 0;
-	if (look_after_silent(dev) & IXY_EVENT_GONE || reg_read(dev, STATUS) == UINT32_MAX)
+	if (pci_look_after_silent(dev->ixy.pci, silent, dev) < 0 || silent(dev))
 		return ixy_fail(ENODEV, "%s: registers read all-ones: the device is gone or powered down",
 			dev->ixy.name);
 	return 0;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <linux/pci_regs.h>
 
+#include "driver/clock.h"
 #include "driver/pci/sysfs_file.h"
 #include "driver/pci/transport.h"
 
@@ -189,7 +190,7 @@ static int power_up(struct pci_device *pci)
 		control & (uint16_t) ~(PCI_PM_CTRL_STATE_MASK | PCI_PM_CTRL_PME_STATUS));
 	if (err)
 		return err;
-	usleep(D3_DELAY_US);
+	sleep_us(D3_DELAY_US);
 	err = read_word(pci, pm + PCI_PM_CTRL, &control);
 	/* A kernel that thinks it is in D0 does not pass such a write on (vfio-pci). A reset it does. */
 	if (!err && control & PCI_PM_CTRL_STATE_MASK && pci->ops->reset) {
@@ -260,6 +261,25 @@ int pci_revive(struct pci_device *pci)
 	else if (restored)
 		ixy_log(IXY_LOG_WARNING, "%s: its BARs had been switched off; they are on again", pci->name);
 	return woken || restored;
+}
+
+int pci_look_after_silent(struct pci_device *pci, bool (*silent)(void *arg), void *arg)
+{
+	int mended = -ENODEV;
+
+	for (unsigned i = 0; i < 5 && !pci_removed(pci); i++) {
+		mended = pci_revive(pci);
+		if (mended > 0)
+			return 1;
+		sleep_us(3000);
+		if (!silent(arg))
+			return 0;
+	}
+	if (mended != 0 || pci_removed(pci))
+		return -ENODEV;
+	/* Configuration space finds nothing wrong: a reset will show. */
+	ixy_log(IXY_LOG_WARNING, "%s: registers read all-ones", pci->name);
+	return 1;
 }
 
 /* --- doorbells ----------------------------------------------------------------------------------- */

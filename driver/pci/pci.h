@@ -137,6 +137,23 @@ int pci_bus_master(struct pci_device *pci, bool on);
 int pci_revive(struct pci_device *pci);
 
 /*
+ * True if the function was taken away, or has to be given up while it still works; leaves the reason as text. False
+ * does not mean that it is there (pci_ops.removed).
+ */
+static inline bool pci_removed(struct pci_device *pci)
+{
+	return pci->ops->removed && pci->ops->removed(pci);
+}
+
+/*
+ * For a driver whose device was silent: a register read all-ones. silent(arg) reads it again, and is true if it still
+ * does. A bus error may pass, a function in D3 can be woken, a removed one does not come back: five looks over 15 ms.
+ * Returns 0 if the register answers again, which silent() was the last to see; 1 if the device needs a reset; -ENODEV
+ * with a text if it has gone.
+ */
+int pci_look_after_silent(struct pci_device *pci, bool (*silent)(void *arg), void *arg);
+
+/*
  * The offset of a capability in config space: the first one with this id behind the capability at `after` (0: the
  * first at all). 0 if there is none.
  */

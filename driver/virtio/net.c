@@ -328,37 +328,27 @@ void net_queue_broke(struct net_device *dev, bool *broken, const char *reason)
 		return;
 }
 
-/* The function was taken away, or has to be given up while it still works. Leaves the reason as text. */
-static bool removed(const struct net_device *dev)
-{
-	const struct pci_ops *ops = dev->ixy.pci->ops;
+/* The device's status, and where it was read from. */
+struct status_look {
+	struct virtio_device *virtio;
+	uint8_t status;
+};
 
-	return ops->removed && ops->removed(dev->ixy.pci);
+static bool silent(void *arg)
+{
+	struct status_look *look = arg;
+
+	look->status = virtio_status(look->virtio);
+	return look->status == VIRTIO_GONE;
 }
 
-/*
- * All-ones from the status. A bus error may pass, a function in D3 can be woken, a removed one does not come back: five
- * looks over 15 ms. Returns what poll_events() has to say, 0 if the registers answer again: *status is what they say.
- */
-static uint32_t look_after_silent(struct net_device *dev, uint8_t *status)
+/* All-ones from the status: what poll_events() has to say, 0 if look->status is one again. */
+static uint32_t look_after_silent(struct net_device *dev, struct status_look *look)
 {
-	int mended = -ENODEV;
+	int rc = pci_look_after_silent(dev->ixy.pci, silent, look);
 
-	for (unsigned i = 0; i < 5 && !removed(dev); i++) {
-		mended = pci_revive(dev->ixy.pci);
-		if (mended > 0)
-			return IXY_EVENT_RESET;
-		sleep_us(3000);
-		*status = virtio_status(dev->virtio);
-		if (*status != VIRTIO_GONE)
-			return 0;
-	}
-	if (mended == 0 && !removed(dev)) {
-		ixy_log(IXY_LOG_WARNING, "%s: registers read all-ones", dev->ixy.name);
-		return IXY_EVENT_RESET;
-	}
-	dev->gone = true;
-	return IXY_EVENT_GONE;
+	dev->gone = rc < 0;
+	return rc < 0 ? IXY_EVENT_GONE : rc > 0 ? IXY_EVENT_RESET : 0;
 }
 
 static bool any_queue_broken(const struct net_device *dev)
@@ -376,31 +366,30 @@ static bool any_queue_broken(const struct net_device *dev)
 static uint32_t net_poll_events(struct ixy_device *ixy)
 {
 	struct net_device *dev = net_device(ixy);
+	struct status_look look = {.virtio = dev->virtio};
 	uint32_t events = 0;
 	eventfd_t signals;
-	uint8_t status;
 
 	if (dev->gone) {
 		ixy_fail(ENODEV, "%s: the device was removed", ixy->name);
 		return IXY_EVENT_GONE;
 	}
 	if (!dev->live)
-		return removed(dev) ? IXY_EVENT_GONE : 0;
+		return pci_removed(ixy->pci) ? IXY_EVENT_GONE : 0;
 	if (dev->interrupts && eventfd_read(dev->event_fd, &signals) < 0)
 		signals = 0; /* there was none, which is as good */
-	status = virtio_status(dev->virtio);
-	if (status == VIRTIO_GONE)
-		events = look_after_silent(dev, &status);
-	else if (removed(dev)) /* its registers answer yet, so it is stopped in order */
+	if (silent(&look))
+		events = look_after_silent(dev, &look);
+	else if (pci_removed(ixy->pci)) /* its registers answer yet, so it is stopped in order */
 		events = IXY_EVENT_GONE;
 	if (events & IXY_EVENT_GONE)
 		link_down(dev);
 	if (events)
 		return events;
-	if (status & VIRTIO_CONFIG_S_NEEDS_RESET || !(status & VIRTIO_CONFIG_S_DRIVER_OK)) {
+	if (look.status & VIRTIO_CONFIG_S_NEEDS_RESET || !(look.status & VIRTIO_CONFIG_S_DRIVER_OK)) {
 		ixy_log(IXY_LOG_WARNING, "%s: %s", ixy->name,
-			status & VIRTIO_CONFIG_S_NEEDS_RESET ? "the device says that it needs a reset"
-							     : "somebody else has reset it");
+			look.status & VIRTIO_CONFIG_S_NEEDS_RESET ? "the device says that it needs a reset"
+								  : "somebody else has reset it");
 		return IXY_EVENT_RESET;
 	}
 	if (any_queue_broken(dev))
