@@ -30,20 +30,16 @@ void vnet_hdr_take(struct pkt_buf *frame)
 		    header.gso_type == VIRTIO_NET_HDR_GSO_NONE))
 		return;
 	/* A super-frame without NEEDS_CSUM has no csum_start; the driver refuses it by its name. */
-	frame->flags = PKT_TX_L4_CSUM;
+	frame->flags = PKT_TX_L4_CSUM | gso_flags(header.gso_type);
 	frame->csum_start = header.csum_start;
 	frame->csum_offset = header.csum_offset;
-	switch (header.gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
-	case VIRTIO_NET_HDR_GSO_NONE: return;
-	case VIRTIO_NET_HDR_GSO_TCPV4: frame->flags |= PKT_TX_TSO4; break;
-	case VIRTIO_NET_HDR_GSO_TCPV6: frame->flags |= PKT_TX_TSO6; break;
-	default:
-		frame->flags |= PKT_TX_USO;
-		frame->gso_size = header.gso_size;
+	if (!(frame->flags & PKT_TX_SUPER))
+		return;
+	frame->gso_size = header.gso_size;
+	if (frame->flags & PKT_TX_USO) {
 		frame->header_size = (uint16_t)(header.csum_start + UDP_HEADER);
 		return;
 	}
-	frame->gso_size = header.gso_size;
 	/* header.hdr_len is a hint of at least this. The data offset in the TCP header tells exactly. */
 	if (frame->size > header.csum_start + 12u)
 		frame->header_size = (uint16_t)(header.csum_start +

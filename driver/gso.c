@@ -81,12 +81,12 @@ struct virtio_net_hdr gso_request(const struct pkt_buf *frame)
 {
 	struct virtio_net_hdr request = {0};
 
-	if (!(frame->flags & (PKT_TX_L4_CSUM | PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO)))
+	if (!(frame->flags & (PKT_TX_L4_CSUM | PKT_TX_SUPER)))
 		return request;
 	request.flags = frame->flags & PKT_TX_L4_CSUM ? VIRTIO_NET_HDR_F_NEEDS_CSUM : 0;
 	request.csum_start = frame->csum_start;
 	request.csum_offset = frame->csum_offset;
-	if (frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO)) {
+	if (frame->flags & PKT_TX_SUPER) {
 		request.gso_type = frame->flags & PKT_TX_TSO4   ? VIRTIO_NET_HDR_GSO_TCPV4
 				   : frame->flags & PKT_TX_TSO6 ? VIRTIO_NET_HDR_GSO_TCPV6
 								: VIRTIO_NET_HDR_GSO_UDP_L4;
@@ -96,6 +96,16 @@ struct virtio_net_hdr gso_request(const struct pkt_buf *frame)
 		request.gso_size = frame->gso_size;
 	}
 	return request;
+}
+
+uint16_t gso_flags(uint8_t gso_type)
+{
+	switch (gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
+	case VIRTIO_NET_HDR_GSO_NONE: return 0;
+	case VIRTIO_NET_HDR_GSO_TCPV4: return PKT_TX_TSO4;
+	case VIRTIO_NET_HDR_GSO_TCPV6: return PKT_TX_TSO6;
+	default: return PKT_TX_USO;
+	}
 }
 
 /* --- scattered frames ------------------------------------------------------------------------------------------ */

@@ -56,6 +56,30 @@ struct gso {
 struct virtio_net_hdr gso_request(const struct pkt_buf *frame);
 
 /*
+ * The other way round: the flag of pkt_buf.flags that stands for this gso_type (ECN or not), 0 for NONE. Whatever
+ * is not TCP is PKT_TX_USO: of UDP's kinds we ask a sender for no other.
+ */
+uint16_t gso_flags(uint8_t gso_type);
+
+/*
+ * Point iov[0 .. limit-1] at the buffers of a frame. Returns how many there are; 0 if they are more than limit, or do
+ * not add up to frame_size. A buffer may be empty. Inline, because xdp_tx.c asks for every frame.
+ */
+static inline uint32_t gso_pieces(const struct pkt_buf *frame, struct iovec *iov, uint32_t limit)
+{
+	uint64_t size = 0;
+	uint32_t n = 0;
+
+	for (const struct pkt_buf *buf = frame; buf; buf = buf->next) {
+		if (n == limit)
+			return 0;
+		iov[n++] = (struct iovec){buf->data, buf->size};
+		size += buf->size;
+	}
+	return size == frame->frame_size ? n : 0;
+}
+
+/*
  * Start on a super-frame (vnet->gso_type other than NONE) that lies in count pieces, 14-byte Ethernet header
  * first, VLAN tags inline. The pieces must stay as they are until the last gso_next(), except for the first
  * gso->header_size bytes.

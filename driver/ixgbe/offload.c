@@ -53,7 +53,7 @@ int ixgbe_tx_offload(
 	struct pkt_buf *frame, struct ixgbe_context *context, uint32_t *command, uint32_t *olinfo)
 {
 	uint8_t *p = frame->data;
-	bool segment = frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO);
+	bool segment = frame->flags & PKT_TX_SUPER;
 	uint32_t slot = segment ? IXGBE_CONTEXT_SEGMENT : IXGBE_CONTEXT_CHECKSUM;
 	uint32_t maclen = ETH_HEADER, iplen, l4len = 0, ethertype, l4t;
 

@@ -96,7 +96,7 @@ struct tx_run {
 	struct mempool *pool;   /* of all buffers; NULL: of several, or there is a context among them */
 };
 
-#define TX_OFFLOADS (PKT_TX_L4_CSUM | PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO)
+#define TX_OFFLOADS (PKT_TX_L4_CSUM | PKT_TX_SUPER)
 
 static void tx_plan_offload(const struct ixgbe_tx_queue *q, struct pkt_buf *frame, struct tx_plan *plan)
 {
@@ -125,7 +125,7 @@ static bool tx_chain_sound(const struct pkt_buf *frame)
 static void tx_plan(const struct ixgbe_device *dev, const struct ixgbe_tx_queue *q, struct pkt_buf *frame,
 	struct tx_plan *plan)
 {
-	bool tso = frame->flags & (PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO);
+	bool tso = frame->flags & PKT_TX_SUPER;
 	uint32_t longest = __atomic_load_n(&dev->ixy.mtu, __ATOMIC_RELAXED) + ETH_HEADER + VLAN_TAG;
 
 	plan->drop = IXY_DROP_COUNT;

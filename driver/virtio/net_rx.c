@@ -124,9 +124,7 @@ static enum ixy_drop super_frame(const struct net_device *dev, struct net_rx_que
 		return IXY_DROP_RX_BAD_DESCRIPTOR;
 	if (q->gso.header_size + request.gso_size > longest(dev))
 		return IXY_DROP_RX_TOO_LONG;
-	frame->flags = PKT_TX_L4_CSUM | (kind == VIRTIO_NET_HDR_GSO_TCPV4          ? PKT_TX_TSO4
-						: kind == VIRTIO_NET_HDR_GSO_TCPV6 ? PKT_TX_TSO6
-										   : PKT_TX_USO);
+	frame->flags = PKT_TX_L4_CSUM | gso_flags(h->gso_type);
 	frame->csum_start = request.csum_start;
 	frame->csum_offset = request.csum_offset;
 	frame->gso_size = request.gso_size;

@@ -223,16 +223,12 @@ static inline uint32_t longest(const struct net_device *dev)
 /* The buffers of a frame; 0 if they are too many, or not what the first of them says they are. */
 static uint32_t pieces_of(const struct pkt_buf *frame, struct iovec iov[NET_TX_PIECES])
 {
-	uint64_t size = 0;
-	uint32_t n = 0;
+	const uint32_t n = gso_pieces(frame, iov, NET_TX_PIECES);
 
-	for (const struct pkt_buf *buf = frame; buf; buf = buf->next) {
-		if (n == NET_TX_PIECES || buf->size == 0)
+	for (uint32_t i = 0; i < n; i++)
+		if (iov[i].iov_len == 0) /* no descriptor can be */
 			return 0;
-		iov[n++] = (struct iovec){buf->data, buf->size};
-		size += buf->size;
-	}
-	return n == frame->segments && size == frame->frame_size ? n : 0;
+	return n == frame->segments ? n : 0;
 }
 
 /* What is to become of a frame. */

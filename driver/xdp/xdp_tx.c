@@ -22,8 +22,6 @@
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-#define SUPER_FLAGS (PKT_TX_TSO4 | PKT_TX_TSO6 | PKT_TX_USO)
-
 /* Where a copy begins in its chunk, and how much of it the chunk holds. */
 #define COPY_OFFSET ((uint32_t)sizeof(struct pkt_buf) + PKT_BUF_HEADROOM)
 
@@ -125,20 +123,6 @@ static void drop(struct xdp_queue *q, struct pkt_buf *frame, enum ixy_drop reaso
 {
 	stat_add(&q->tx_stats.drops[reason], pkt_buf_wire_frames(frame));
 	pkt_buf_free(frame);
-}
-
-/* The pieces of a frame; 0 if they are too many or do not add up. */
-static uint32_t pieces_of(const struct pkt_buf *frame, struct iovec *iov, uint32_t limit)
-{
-	uint32_t n = 0, size = 0;
-
-	for (const struct pkt_buf *buf = frame; buf; buf = buf->next) {
-		if (n == limit)
-			return 0;
-		iov[n++] = (struct iovec){buf->data, buf->size};
-		size += buf->size;
-	}
-	return size == frame->frame_size ? n : 0;
 }
 
 /* Ethernet has no shorter frames; the room is there. Returns the frame's size. */
@@ -294,7 +278,7 @@ static bool finish_by_socket(
 static bool send_super(struct xdp_queue *q, struct pkt_buf *frame)
 {
 	const struct virtio_net_hdr request = gso_request(frame);
-	uint32_t count = pieces_of(frame, q->super_iov, XDP_SUPER_IOV), needed;
+	uint32_t count = gso_pieces(frame, q->super_iov, XDP_SUPER_IOV), needed;
 
 	if (unlikely(count == 0 || gso_begin(&q->gso, &request, q->super_iov, count) < 0)) {
 		drop(q, frame, IXY_DROP_TX_BAD_OFFLOAD);
@@ -328,7 +312,7 @@ static bool send_frame(struct xdp_queue *q, struct pkt_buf *frame)
 	uint32_t count, needed;
 	bool own, after_super;
 
-	if (frame->flags & SUPER_FLAGS)
+	if (frame->flags & PKT_TX_SUPER)
 		return send_super(q, frame);
 	if (unlikely(frame->frame_size < XDP_ETH_HEADER || frame->size < XDP_ETH_HEADER)) {
 		drop(q, frame, IXY_DROP_TX_TOO_SHORT);
@@ -343,7 +327,7 @@ static bool send_frame(struct xdp_queue *q, struct pkt_buf *frame)
 	after_super = xdp_super_pending(q);
 	if (!after_super && room(q) < needed)
 		return false;
-	count = pieces_of(frame, iov, XDP_SUPER_IOV);
+	count = gso_pieces(frame, iov, XDP_SUPER_IOV);
 	if (unlikely(count == 0 || needed > XDP_MAX_PIECES || (own && count != needed))) {
 		drop(q, frame, IXY_DROP_TX_BAD_OFFLOAD);
 		return true;
