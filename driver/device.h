@@ -36,6 +36,7 @@ struct ixy_device_ops {
 	int (*mtu_set)(struct ixy_device *dev, uint16_t mtu);
 	void (*read_stats)(
 		const struct ixy_device *dev, struct ixy_stats *stats); /* adds what only it knows */
+	/* adds it all to stats, which are zeroed */
 	void (*read_queue_stats)(const struct ixy_device *dev, uint16_t queue, struct ixy_queue_stats *stats);
 	int (*read_register)(struct ixy_device *dev, uint32_t offset, uint32_t *value);
 };
@@ -84,6 +85,18 @@ static inline void stat_add(uint64_t *counter, uint64_t n)
 {
 	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
 }
+
+/* Bytes of a frame beside its MTU: an Ethernet header and one VLAN tag. Lengths are without the checksum at the end. */
+#define IXY_FRAME_OVERHEAD (14 + 4)
+
+/* The longest frame, or segment of a super-frame, that may be on the wire now. Any thread. */
+static inline uint32_t ixy_longest_frame(const struct ixy_device *dev)
+{
+	return __atomic_load_n(&dev->mtu, __ATOMIC_RELAXED) + IXY_FRAME_OVERHEAD;
+}
+
+/* Add what a queue has counted (with stat_add()) to *sum. Any thread. */
+void ixy_add_queue_stats(struct ixy_queue_stats *sum, const struct ixy_queue_stats *queue);
 
 /* An address that an interface can have: neither a multicast address nor all zero. */
 bool ixy_mac_unicast(const struct ixy_mac *mac);

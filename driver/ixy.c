@@ -325,6 +325,16 @@ uint16_t ixy_mtu_get(const struct ixy_device *dev)
 
 /* --- statistics ---------------------------------------------------------------------------------- */
 
+void ixy_add_queue_stats(struct ixy_queue_stats *sum, const struct ixy_queue_stats *queue)
+{
+	sum->rx_frames += __atomic_load_n(&queue->rx_frames, __ATOMIC_RELAXED);
+	sum->rx_bytes += __atomic_load_n(&queue->rx_bytes, __ATOMIC_RELAXED);
+	sum->tx_frames += __atomic_load_n(&queue->tx_frames, __ATOMIC_RELAXED);
+	sum->tx_bytes += __atomic_load_n(&queue->tx_bytes, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < IXY_DROP_COUNT; i++)
+		sum->drops[i] += __atomic_load_n(&queue->drops[i], __ATOMIC_RELAXED);
+}
+
 void ixy_read_queue_stats(const struct ixy_device *dev, uint16_t queue, struct ixy_queue_stats *stats)
 {
 	memset(stats, 0, sizeof(*stats));

@@ -5,8 +5,6 @@
  * least twice a second: the fastest, frames of 64 bytes at 14.88 million a second, would need five minutes to
  * saturate. Each queue's own counters are kept by the thread that drives it and are only read here.
  */
-#include <string.h>
-
 #include "driver/ixgbe/ixgbe.h"
 
 #define HANG_CHECK_US 200000 /* shortest time between two judgements */
@@ -198,26 +196,15 @@ void ixgbe_read_stats(const struct ixy_device *ixy, struct ixy_stats *stats)
 	}
 }
 
-static void add_queue(struct ixy_queue_stats *sum, const struct ixy_queue_stats *q)
-{
-	sum->rx_frames += __atomic_load_n(&q->rx_frames, __ATOMIC_RELAXED);
-	sum->rx_bytes += __atomic_load_n(&q->rx_bytes, __ATOMIC_RELAXED);
-	sum->tx_frames += __atomic_load_n(&q->tx_frames, __ATOMIC_RELAXED);
-	sum->tx_bytes += __atomic_load_n(&q->tx_bytes, __ATOMIC_RELAXED);
-	for (unsigned i = 0; i < IXY_DROP_COUNT; i++)
-		sum->drops[i] += __atomic_load_n(&q->drops[i], __ATOMIC_RELAXED);
-}
-
 void ixgbe_read_queue_stats(const struct ixy_device *ixy, uint16_t queue, struct ixy_queue_stats *stats)
 {
 	const struct ixgbe_device *dev = ixgbe_const(ixy);
 
-	memset(stats, 0, sizeof(*stats));
 	if (queue < ixy->rx_queues) {
-		add_queue(stats, &dev->rx[queue].stats);
+		ixy_add_queue_stats(stats, &dev->rx[queue].stats);
 		stats->drops[IXY_DROP_RX_NO_DESCRIPTOR] +=
 			__atomic_load_n(&dev->rx[queue].drops, __ATOMIC_RELAXED);
 	}
 	if (queue < ixy->tx_queues)
-		add_queue(stats, &dev->tx[queue].stats);
+		ixy_add_queue_stats(stats, &dev->tx[queue].stats);
 }

@@ -40,7 +40,6 @@
 #define ETH_HEADER           14u
 #define ETHERTYPE_OFFSET     12u
 #define IXGBE_TX_SEGMENT_MAX (16u << 10)
-#define VLAN_TAG             4u
 
 /* --- hot path ------------------------------------------------------------------------------------ */
 
@@ -126,7 +125,7 @@ static void tx_plan(const struct ixgbe_device *dev, const struct ixgbe_tx_queue 
 	struct tx_plan *plan)
 {
 	bool tso = frame->flags & PKT_TX_SUPER;
-	uint32_t longest = __atomic_load_n(&dev->ixy.mtu, __ATOMIC_RELAXED) + ETH_HEADER + VLAN_TAG;
+	uint32_t longest = ixy_longest_frame(&dev->ixy);
 
 	plan->drop = IXY_DROP_COUNT;
 	plan->new_context = false;
@@ -412,7 +411,7 @@ uint32_t ixgbe_tx_batch(struct ixy_device *ixy, uint16_t queue, struct pkt_buf *
 
 	/* With the link down there is none, and every frame is dropped by its name. */
 	if (likely(__atomic_load_n(&dev->ixy.link.up, __ATOMIC_RELAXED)))
-		longest = __atomic_load_n(&dev->ixy.mtu, __ATOMIC_RELAXED) + ETH_HEADER + VLAN_TAG;
+		longest = ixy_longest_frame(&dev->ixy);
 	plain_lengths = tx_plain_lengths(longest);
 	tx_reclaim(q);
 	while (n < limit) {

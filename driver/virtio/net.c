@@ -399,23 +399,12 @@ static uint32_t net_poll_events(struct ixy_device *ixy)
 
 /* --- statistics --------------------------------------------------------------------------------------- */
 
-static void add_queue(struct ixy_queue_stats *sum, const struct ixy_queue_stats *q)
-{
-	sum->rx_frames += __atomic_load_n(&q->rx_frames, __ATOMIC_RELAXED);
-	sum->rx_bytes += __atomic_load_n(&q->rx_bytes, __ATOMIC_RELAXED);
-	sum->tx_frames += __atomic_load_n(&q->tx_frames, __ATOMIC_RELAXED);
-	sum->tx_bytes += __atomic_load_n(&q->tx_bytes, __ATOMIC_RELAXED);
-	for (unsigned i = 0; i < IXY_DROP_COUNT; i++)
-		sum->drops[i] += __atomic_load_n(&q->drops[i], __ATOMIC_RELAXED);
-}
-
 static void net_read_queue_stats(const struct ixy_device *ixy, uint16_t queue, struct ixy_queue_stats *stats)
 {
 	const struct net_device *dev = net_device_const(ixy);
 
-	memset(stats, 0, sizeof(*stats));
-	add_queue(stats, &dev->rx[queue].stats);
-	add_queue(stats, &dev->tx[queue].stats);
+	ixy_add_queue_stats(stats, &dev->rx[queue].stats);
+	ixy_add_queue_stats(stats, &dev->tx[queue].stats);
 }
 
 /* The wire begins at the device: what it handed over, and what it took. It does not tell what it has dropped itself. */
@@ -429,7 +418,7 @@ static void net_read_stats(const struct ixy_device *ixy, struct ixy_stats *stats
 		const struct net_rx_queue *rx = &dev->rx[i];
 		struct ixy_queue_stats s = {0};
 
-		add_queue(&s, &rx->stats);
+		ixy_add_queue_stats(&s, &rx->stats);
 		stats->wire_rx_frames += s.rx_frames;
 		for (unsigned d = 0; d < IXY_DROP_COUNT; d++)
 			stats->wire_rx_frames += s.drops[d];

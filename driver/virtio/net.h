@@ -68,13 +68,13 @@ struct net_rx_queue {
 	bool running;         /* buffers may be posted */
 	bool broken;          /* written here, read by the control thread, too */
 	bool armed;
-	uint16_t missing;                    /* buffers that the frame in hand still lacks */
-	struct pkt_buf *chain, *chain_last;  /* and those that have come; NULL: it was given up */
-	struct virtio_net_hdr_v1 header;     /* of the frame in hand */
-	struct gso gso;                      /* to judge super-frames by */
-	struct ixy_queue_stats stats;        /* drops of what came in */
-	uint64_t multicast, broadcast, wire; /* frames */
-	int irq_fd;                          /* -1: none */
+	uint16_t missing;                   /* buffers that the frame in hand still lacks */
+	struct pkt_buf *chain, *chain_last; /* and those that have come; NULL: it was given up */
+	struct virtio_net_hdr_v1 header;    /* of the frame in hand */
+	struct gso gso;                     /* to judge super-frames by */
+	struct ixy_queue_stats stats;       /* drops of what came in */
+	uint64_t multicast, broadcast;      /* frames */
+	int irq_fd;                         /* -1: none */
 } __attribute__((aligned(64)));
 
 struct net_tx_queue {

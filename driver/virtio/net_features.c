@@ -201,7 +201,7 @@ static int settle_mtu(struct net_device *dev, uint16_t wanted)
 	struct ixy_device *ixy = &dev->ixy;
 	uint32_t advised = net_wants(dev, VIRTIO_NET_F_MTU) ? NET_CONFIG(dev, mtu) : UINT16_MAX;
 
-	ixy->max_mtu = dev->merge ? NET_MAX_MTU : PKT_BUF_DATA_SIZE - NET_ETH_HEADER - NET_VLAN_TAG;
+	ixy->max_mtu = dev->merge ? NET_MAX_MTU : PKT_BUF_DATA_SIZE - IXY_FRAME_OVERHEAD;
 	if (advised < IXY_MIN_MTU)
 		dev->wanted &= ~NEEDS(VIRTIO_NET_F_MTU);
 	else if (advised < ixy->max_mtu)

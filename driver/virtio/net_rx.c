@@ -95,12 +95,6 @@ static void refill(struct net_device *dev, struct net_rx_queue *q)
 
 /* --- what the header says ----------------------------------------------------------------------------- */
 
-/* The longest frame, or segment of a super-frame, that may come now. */
-static inline uint32_t longest(const struct net_device *dev)
-{
-	return __atomic_load_n(&dev->ixy.mtu, __ATOMIC_RELAXED) + NET_ETH_HEADER + NET_VLAN_TAG;
-}
-
 /* A super-frame: its own headers have to say the same as the device's. Returns the reason to drop it, or COUNT. */
 static enum ixy_drop super_frame(const struct net_device *dev, struct net_rx_queue *q, struct pkt_buf *frame,
 	const struct virtio_net_hdr_v1 *h)
@@ -122,7 +116,7 @@ static enum ixy_drop super_frame(const struct net_device *dev, struct net_rx_que
 		iov[count++] = (struct iovec){buf->data, buf->size};
 	if (gso_begin(&q->gso, &request, iov, count) < 0)
 		return IXY_DROP_RX_BAD_DESCRIPTOR;
-	if (q->gso.header_size + request.gso_size > longest(dev))
+	if (q->gso.header_size + request.gso_size > ixy_longest_frame(&dev->ixy))
 		return IXY_DROP_RX_TOO_LONG;
 	frame->flags = PKT_TX_L4_CSUM | gso_flags(h->gso_type);
 	frame->csum_start = request.csum_start;
@@ -140,7 +134,7 @@ static inline enum ixy_drop judge(const struct net_device *dev, struct net_rx_qu
 		return IXY_DROP_RX_ERROR;
 	if (unlikely(h->gso_type != VIRTIO_NET_HDR_GSO_NONE))
 		return super_frame(dev, q, frame, h);
-	if (unlikely(frame->frame_size > longest(dev)))
+	if (unlikely(frame->frame_size > ixy_longest_frame(&dev->ixy)))
 		return IXY_DROP_RX_TOO_LONG;
 	if (h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
 		const uint32_t start = le16toh(h->csum_start), offset = le16toh(h->csum_offset);

@@ -214,12 +214,6 @@ static bool cut(struct net_device *dev, struct net_tx_queue *q)
 
 /* --- frames ------------------------------------------------------------------------------------------- */
 
-/* The longest frame that may leave now. */
-static inline uint32_t longest(const struct net_device *dev)
-{
-	return __atomic_load_n(&dev->ixy.mtu, __ATOMIC_RELAXED) + NET_ETH_HEADER + NET_VLAN_TAG;
-}
-
 /* The buffers of a frame; 0 if they are too many, or not what the first of them says they are. */
 static uint32_t pieces_of(const struct pkt_buf *frame, struct iovec iov[NET_TX_PIECES])
 {
@@ -257,7 +251,7 @@ static enum verdict send_super(struct net_device *dev, struct net_tx_queue *q, s
 	/* The headers are looked at in any case: what the device is told must be true of the frame. */
 	if (unlikely(!count || gso_begin(&q->gso, &request, q->super_iov, count) < 0))
 		goto bad;
-	if (unlikely(q->gso.header_size + q->gso.mss > longest(dev))) {
+	if (unlikely(q->gso.header_size + q->gso.mss > ixy_longest_frame(&dev->ixy))) {
 		reason = IXY_DROP_TX_TOO_LONG;
 		goto bad;
 	}
@@ -291,7 +285,7 @@ static enum verdict send_odd(struct net_device *dev, struct net_tx_queue *q, str
 		reason = IXY_DROP_TX_TOO_SHORT;
 		goto bad;
 	}
-	if (frame->frame_size > longest(dev)) {
+	if (frame->frame_size > ixy_longest_frame(&dev->ixy)) {
 		reason = IXY_DROP_TX_TOO_LONG;
 		goto bad;
 	}
@@ -326,7 +320,7 @@ static uint32_t send_frames(
 	struct net_device *dev, struct net_tx_queue *q, struct pkt_buf *bufs[], uint32_t limit)
 {
 	static const struct virtio_net_hdr plain;
-	const uint32_t max = longest(dev);
+	const uint32_t max = ixy_longest_frame(&dev->ixy);
 	uint64_t frames = 0, bytes = 0;
 	uint32_t n = 0;
 

@@ -29,7 +29,7 @@
 
 /* Frames of one chunk have to fit behind both headrooms. */
 #define HEADROOMS            ((uint32_t)sizeof(struct pkt_buf) + XSK_KERNEL_HEADROOM)
-#define ONE_CHUNK_MTU(chunk) ((chunk)-HEADROOMS - XDP_ETH_HEADER - XDP_VLAN_TAG)
+#define ONE_CHUNK_MTU(chunk) ((chunk)-HEADROOMS - IXY_FRAME_OVERHEAD)
 
 /* --- the spec ---------------------------------------------------------------------------------------- */
 

@@ -42,13 +42,8 @@ void xdp_read_queue_stats(const struct ixy_device *ixy, uint16_t queue, struct i
 	const struct xdp_queue *q = &xdp_device_const(ixy)->queues[queue];
 	uint64_t no_descriptor, too_long, tx;
 
-	stats->rx_frames = __atomic_load_n(&q->rx_stats.rx_frames, __ATOMIC_RELAXED);
-	stats->rx_bytes = __atomic_load_n(&q->rx_stats.rx_bytes, __ATOMIC_RELAXED);
-	stats->tx_frames = __atomic_load_n(&q->tx_stats.tx_frames, __ATOMIC_RELAXED);
-	stats->tx_bytes = __atomic_load_n(&q->tx_stats.tx_bytes, __ATOMIC_RELAXED);
-	for (unsigned i = 0; i < IXY_DROP_COUNT; i++)
-		stats->drops[i] = __atomic_load_n(&q->rx_stats.drops[i], __ATOMIC_RELAXED) +
-				  __atomic_load_n(&q->tx_stats.drops[i], __ATOMIC_RELAXED);
+	ixy_add_queue_stats(stats, &q->rx_stats);
+	ixy_add_queue_stats(stats, &q->tx_stats);
 	kernel_drops(q, &no_descriptor, &too_long, &tx);
 	stats->drops[IXY_DROP_RX_NO_DESCRIPTOR] += no_descriptor;
 	stats->drops[IXY_DROP_RX_TOO_LONG] += too_long;

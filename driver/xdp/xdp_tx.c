@@ -237,12 +237,6 @@ static bool cut_super(struct xdp_queue *q)
 	return true;
 }
 
-/* The longest frame that may leave now. */
-static uint32_t longest(const struct xdp_queue *q)
-{
-	return __atomic_load_n(&q->dev->ixy.mtu, __ATOMIC_RELAXED) + XDP_ETH_HEADER + XDP_VLAN_TAG;
-}
-
 /* Whether nothing sent by AF_XDP can be overtaken any more: by a frame for the same transmit queue, or any. */
 static bool all_left(struct xdp_queue *q)
 {
@@ -284,7 +278,7 @@ static bool send_super(struct xdp_queue *q, struct pkt_buf *frame)
 		drop(q, frame, IXY_DROP_TX_BAD_OFFLOAD);
 		return true;
 	}
-	if (unlikely(q->gso.header_size + q->gso.mss > longest(q))) {
+	if (unlikely(q->gso.header_size + q->gso.mss > ixy_longest_frame(&q->dev->ixy))) {
 		drop(q, frame, IXY_DROP_TX_TOO_LONG);
 		return true;
 	}
@@ -318,7 +312,7 @@ static bool send_frame(struct xdp_queue *q, struct pkt_buf *frame)
 		drop(q, frame, IXY_DROP_TX_TOO_SHORT);
 		return true;
 	}
-	if (unlikely(frame->frame_size > longest(q))) {
+	if (unlikely(frame->frame_size > ixy_longest_frame(&q->dev->ixy))) {
 		drop(q, frame, IXY_DROP_TX_TOO_LONG);
 		return true;
 	}
