@@ -11,8 +11,6 @@
 #include <sysexits.h>
 #include <time.h>
 
-#include "driver/gso.h"
-
 #define SECOND      UINT64_C(1000000000)
 #define QUIET_NS    50000 /* polled in vain before sleeping */
 #define NAP_MIN_NS  20000 /* shortest and longest nap where no interrupt ends it */
@@ -20,7 +18,6 @@
 #define RECLAIM_NS  10000000  /* how long sent buffers may lie in a ring */
 #define SLEEP_NS    100000000 /* at most, for the caller to look around */
 #define MAX_DEVICES 8
-#define MAX_PIECES  64 /* of a frame whose checksum is completed */
 
 struct app_device_options app_device = {.wait = 10 * SECOND};
 
@@ -161,64 +158,6 @@ uint32_t app_poll_events(struct ixy_device *dev)
 	else if (events & IXY_EVENT_LINK)
 		tell_link(dev);
 	return events;
-}
-
-/* --- frames --------------------------------------------------------------------------------------------------------- */
-
-struct pkt_buf *app_copy_frame(struct mempool *pool, const struct pkt_buf *frame)
-{
-	struct pkt_buf *copy = pkt_buf_alloc(pool), *last = copy;
-
-	if (!copy)
-		return NULL;
-	copy->flags = frame->flags;
-	copy->frame_size = frame->frame_size;
-	copy->rss_hash = frame->rss_hash;
-	copy->csum_start = frame->csum_start;
-	copy->csum_offset = frame->csum_offset;
-	copy->gso_size = frame->gso_size;
-	copy->header_size = frame->header_size;
-	for (const struct pkt_buf *from = frame; from; from = from->next) {
-		for (uint32_t done = 0; done < from->size;) {
-			uint32_t part = from->size - done;
-
-			if (last->size == pool->data_size) {
-				last->next = pkt_buf_alloc(pool);
-				if (!last->next) {
-					pkt_buf_free(copy);
-					return NULL;
-				}
-				last = last->next;
-				copy->segments++;
-			}
-			if (part > pool->data_size - last->size)
-				part = pool->data_size - last->size;
-			memcpy(last->data + last->size, from->data + done, part);
-			last->size += part;
-			done += part;
-		}
-	}
-	return copy;
-}
-
-bool app_complete_checksum(struct pkt_buf *frame)
-{
-	const struct virtio_net_hdr request = gso_request(frame);
-	struct iovec pieces[MAX_PIECES];
-	size_t count = 0;
-
-	struct pkt_buf *buf = frame;
-
-	do {
-		if (count == MAX_PIECES)
-			return false;
-		pieces[count++] = (struct iovec){buf->data, buf->size};
-		buf = buf->next;
-	} while (buf);
-	if (gso_checksum(&request, pieces, count) < 0)
-		return false;
-	frame->flags &= (uint16_t)~PKT_TX_L4_CSUM;
-	return true;
 }
 
 void app_print_drops(const char *name, const uint64_t drops[IXY_DROP_COUNT])

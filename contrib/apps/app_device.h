@@ -97,20 +97,6 @@ void app_await_links(struct ixy_device *const devs[], unsigned count);
 /* ixy_poll_events(), saying on stderr what has happened. Returns the same bits. */
 uint32_t app_poll_events(struct ixy_device *dev);
 
-/* --- frames ------------------------------------------------------------------------------------------------------- */
-
-/*
- * A copy of a frame in buffers of another pool, with all that is known about it; NULL if the pool has too few. The
- * thread of the pool.
- */
-struct pkt_buf *app_copy_frame(struct mempool *pool, const struct pkt_buf *frame);
-
-/*
- * Do in software what PKT_TX_L4_CSUM asks for, for a device without IXY_CAP_TX_CSUM. False: the request does not fit
- * the frame.
- */
-bool app_complete_checksum(struct pkt_buf *frame);
-
 /* A line for each reason for which frames were lost: "soft:veth1: 12 dropped, rx-no-descriptor: the NIC had ...". */
 void app_print_drops(const char *name, const uint64_t drops[IXY_DROP_COUNT]);
 

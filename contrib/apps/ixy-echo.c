@@ -16,6 +16,7 @@
 
 #include "contrib/apps/app.h"
 #include "contrib/apps/app_device.h"
+#include "contrib/apps/app_frame.h"
 #include "contrib/apps/echo/answer.h"
 #include "driver/ixy.h"
 

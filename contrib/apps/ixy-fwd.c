@@ -22,6 +22,7 @@
 
 #include "contrib/apps/app.h"
 #include "contrib/apps/app_device.h"
+#include "contrib/apps/app_frame.h"
 #include "contrib/apps/fwd/touch.h"
 #include "driver/ixy.h"
 

@@ -20,11 +20,10 @@
 #include <netinet/udp.h>
 #include <string.h>
 
+#include "contrib/apps/app_frame.h"
 #include "driver/checksum.h"
 
-#define VLAN_TAG       4
-#define ETHERTYPE_QINQ 0x88A8 /* IEEE 802.1ad */
-#define HOP_LIMIT_ND   255    /* RFC 4861, 7.1.1: from this link, or it would be less */
+#define HOP_LIMIT_ND 255 /* RFC 4861, 7.1.1: from this link, or it would be less */
 
 /* What of the frame is looked at: the first buffer, of which `size` bytes are there. */
 struct view {
@@ -85,19 +84,10 @@ static bool has_v6(const struct answerer *answerer, const void *address)
 
 /* --- changing frames ---------------------------------------------------------------------------------------------- */
 
-static void swap(void *one, void *other, size_t size)
-{
-	uint8_t between[16];
-
-	memcpy(between, one, size);
-	memcpy(one, other, size);
-	memcpy(other, between, size);
-}
-
 /* Back to the sender, and from us: the frame may have been for a group that we are in. */
 static void to_sender(const struct answerer *answerer, const struct view *view)
 {
-	swap(view->data, view->data + ETH_ALEN, ETH_ALEN);
+	app_swap(view->data, view->data + ETH_ALEN, ETH_ALEN);
 	if (is_host(answerer))
 		memcpy(view->data + ETH_ALEN, answerer->mac.addr, ETH_ALEN);
 }
@@ -113,8 +103,7 @@ static void set_icmp_type(const struct view *view, uint8_t *icmp, uint8_t type)
 	if (view->frame->flags & PKT_TX_L4_CSUM)
 		return;
 	memcpy(&check, icmp + 2, sizeof(check));
-	/* RFC 1624, eqn. 3: HC' = ~(~HC + ~m + m') */
-	check = checksum_finish((uint64_t)(uint16_t)~check + (uint16_t)~before + after);
+	check = app_change_checksum(check, before, after);
 	memcpy(icmp + 2, &check, sizeof(check));
 }
 
@@ -134,7 +123,7 @@ static bool turn_arp(const struct answerer *answerer, const struct view *view)
 	arp.ea_hdr.ar_op = htons(ARPOP_REPLY);
 	memcpy(arp.arp_tha, arp.arp_sha, ETH_ALEN);
 	memcpy(arp.arp_sha, answerer->mac.addr, ETH_ALEN);
-	swap(arp.arp_spa, arp.arp_tpa, sizeof(arp.arp_spa));
+	app_swap(arp.arp_spa, arp.arp_tpa, sizeof(arp.arp_spa));
 	memcpy(view->data + view->l3, &arp, sizeof(arp));
 	return true;
 }
@@ -147,7 +136,7 @@ static bool turn_l4(const struct view *view, size_t l4, uint8_t protocol)
 	uint8_t *header = view->data + l4;
 
 	if (protocol == IPPROTO_UDP && view->size - l4 >= sizeof(struct udphdr)) {
-		swap(header, header + 2, 2);
+		app_swap(header, header + 2, 2);
 		return true;
 	}
 	if (protocol == IPPROTO_ICMP && view->size - l4 >= sizeof(struct icmphdr) && header[0] == ICMP_ECHO) {
@@ -188,7 +177,7 @@ static bool turn_v4(const struct answerer *answerer, const struct view *view)
 	else
 		turned = ip.protocol != IPPROTO_ICMPV6 && turn_l4(view, view->l3 + header, ip.protocol);
 	if (turned)
-		swap(view->data + view->l3 + offsetof(struct iphdr, saddr),
+		app_swap(view->data + view->l3 + offsetof(struct iphdr, saddr),
 			view->data + view->l3 + offsetof(struct iphdr, daddr), sizeof(ip.saddr));
 	return turned;
 }
@@ -263,7 +252,7 @@ static bool turn_v6(const struct answerer *answerer, const struct view *view)
 		return false;
 	turned = ip.ip6_nxt != IPPROTO_ICMP && turn_l4(view, l4, ip.ip6_nxt);
 	if (turned)
-		swap(view->data + view->l3 + offsetof(struct ip6_hdr, ip6_src),
+		app_swap(view->data + view->l3 + offsetof(struct ip6_hdr, ip6_src),
 			view->data + view->l3 + offsetof(struct ip6_hdr, ip6_dst), sizeof(ip.ip6_src));
 	return turned;
 }
@@ -275,15 +264,9 @@ bool answer(const struct answerer *answerer, struct pkt_buf *frame)
 	struct view view = {.frame = frame, .data = frame->data, .size = frame->size};
 	bool turned = false;
 
-	view.l3 = ETH_HLEN;
-	for (int tags = 0;; tags++) {
-		if (view.size < view.l3)
-			return false;
-		view.type = (uint16_t)(view.data[view.l3 - 2] << 8 | view.data[view.l3 - 1]);
-		if ((view.type != ETHERTYPE_VLAN && view.type != ETHERTYPE_QINQ) || tags == 2)
-			break;
-		view.l3 += VLAN_TAG;
-	}
+	view.l3 = app_network_header(frame, &view.type);
+	if (!view.l3)
+		return false;
 	/* Nobody answers a group's address as if it were a sender's. */
 	if (view.data[ETH_ALEN] & 1)
 		return false;
