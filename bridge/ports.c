@@ -27,19 +27,24 @@ struct ports {
 	double restarted; /* when, by the loop's clock */
 };
 
+/* vhost-net cannot be had: an error for one who wants nothing else. 0, or an exit code. */
+static int without_vhost(enum kernel_kind wanted, const char *ifname, int rc)
+{
+	if (wanted == KERNEL_VHOST) {
+		log_error("%s: --kernel vhost: %s", ifname, ixy_last_error());
+		return exit_code_of(rc);
+	}
+	log_info("%s: frames reach the kernel by system calls, not by vhost-net: %s", ifname,
+		ixy_last_error());
+	return 0;
+}
+
 int ports_choose(enum kernel_kind wanted, const char *ifname, bool *vhost)
 {
 	int rc = wanted == KERNEL_TAP ? -ENOTSUP : vhost_usable();
 
 	*vhost = rc == 0;
-	if (wanted == KERNEL_VHOST && rc < 0) {
-		log_error("%s: --kernel vhost: %s", ifname, ixy_last_error());
-		return exit_code_of(rc);
-	}
-	if (wanted == KERNEL_AUTO && rc < 0)
-		log_info("%s: frames reach the kernel by system calls, not by vhost-net: %s", ifname,
-			ixy_last_error());
-	return 0;
+	return rc == 0 || wanted == KERNEL_TAP ? 0 : without_vhost(wanted, ifname, rc);
 }
 
 /*
@@ -151,18 +156,13 @@ int ports_start(const struct ports_config *config, struct ports **result)
 	if (rc)
 		goto fail;
 	rc = config->vhost ? open_vhost_ports(ports) : -ENOTSUP;
-	if (rc < 0 && config->vhost && config->wanted == KERNEL_VHOST) {
-		log_error("%s: --kernel vhost: %s", config->ifname, ixy_last_error());
-		rc = exit_code_of(rc);
-		goto fail;
-	}
-	if (rc < 0) {
-		if (config->vhost)
-			log_info("%s: frames reach the kernel by system calls, not by vhost-net: %s",
-				config->ifname, ixy_last_error());
-		bind_tap_ports(ports);
-	} else {
+	if (rc == 0) {
 		log_info("%s: frames reach the kernel by vhost-net", config->ifname);
+	} else {
+		rc = config->vhost ? without_vhost(config->wanted, config->ifname, rc) : 0;
+		if (rc)
+			goto fail;
+		bind_tap_ports(ports);
 	}
 	*result = ports;
 	return 0;

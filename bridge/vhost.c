@@ -44,6 +44,8 @@
  */
 #define USEFUL_FEATURES (NEEDED_FEATURES | BIT(VIRTIO_RING_F_EVENT_IDX))
 
+static const uint16_t ring_entries[VHOST_RINGS] = {VHOST_PORT_BUFFERS, VHOST_TX_ENTRIES};
+
 static int call_kernel(int fd, unsigned long request, void *argument)
 {
 	return ioctl(fd, request, argument);
@@ -201,7 +203,6 @@ static void free_rings(struct vhost_port *port)
 /* Fresh rings, and the kernel's thread on them. 0; or a negative errno with a text, and none of both. */
 static int connect_anew(struct vhost_port *port)
 {
-	static const uint16_t entries[VHOST_RINGS] = {VHOST_PORT_BUFFERS, VHOST_TX_ENTRIES};
 	uint64_t features;
 	int rc;
 
@@ -212,7 +213,7 @@ static int connect_anew(struct vhost_port *port)
 	for (unsigned i = 0; i < VHOST_RINGS && rc == 0; i++) {
 		struct vhost_ring *ring = &port->rings[i];
 
-		rc = virtqueue_init(&ring->vq, entries[i], ring->memory, RING_ALIGN, features);
+		rc = virtqueue_init(&ring->vq, ring_entries[i], ring->memory, RING_ALIGN, features);
 		if (rc == 0)
 			rc = tell_ring(port, i);
 	}
@@ -309,9 +310,8 @@ static const struct kernel_port_ops ops = {
 
 int vhost_port_open(const struct vhost_config *config, struct kernel_port **result)
 {
-	static const uint16_t entries[VHOST_RINGS] = {VHOST_PORT_BUFFERS, VHOST_TX_ENTRIES};
 	struct vhost_port *port = aligned_alloc(WORKER_LINES, sizeof(*port));
-	bool complete = port;
+	bool complete;
 	int rc;
 
 	if (!port)
@@ -330,7 +330,8 @@ int vhost_port_open(const struct vhost_config *config, struct kernel_port **resu
 	complete = port->call >= 0 && port->error >= 0;
 	for (unsigned i = 0; i < VHOST_RINGS; i++) {
 		port->rings[i].kick = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-		port->rings[i].memory = aligned_alloc(RING_ALIGN, virtqueue_bytes(entries[i], RING_ALIGN));
+		port->rings[i].memory =
+			aligned_alloc(RING_ALIGN, virtqueue_bytes(ring_entries[i], RING_ALIGN));
 		complete = complete && port->rings[i].kick >= 0 && port->rings[i].memory;
 	}
 	if (complete)
