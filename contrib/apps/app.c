@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
-#include <time.h>
 
+#include "driver/clock.h"
 #include "driver/ixy.h"
 #include "driver/xdp/xsk.h"
 
@@ -37,36 +37,48 @@ struct unit {
 	double factor;
 };
 
-static const struct unit numbers[] = {{"", 1}, {"k", 1e3}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}, {NULL, 0}};
-static const struct unit sizes[] = {
-	{"", 1}, {"k", 1024}, {"K", 1024}, {"M", 1 << 20}, {"G", 1 << 30}, {NULL, 0}};
 static const struct unit durations[] = {
 	{"", 1e9}, {"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}, {NULL, 0}};
 
-bool app_parse(enum app_kind kind, const char *text, uint64_t *value)
+/* A number of none but these characters: strtod() also takes "inf", "nan", hexadecimal and signs. */
+static bool number(const char **text, const char *characters, double *value)
 {
-	const struct unit *unit = kind == APP_SIZE ? sizes : kind == APP_DURATION ? durations : numbers;
+	const char *begin = *text;
 	char *end;
-	double number = strtod(text, &end);
 
-	/* strtod also takes "inf", "nan", hexadecimal and signs. */
-	if (end == text || strspn(text, "0123456789.e") < (size_t)(end - text))
-		return false;
-	while (unit->name && strcmp(unit->name, end))
-		unit++;
-	number *= unit->factor;
-	/* Up to there a double counts in ones. */
-	if (!unit->name || number > 0x1p53 || (kind != APP_DURATION && number != floor(number)))
-		return false;
-	*value = (uint64_t)number;
-	return true;
+	*value = strtod(begin, &end);
+	*text = end;
+	return end != begin && strspn(begin, characters) >= (size_t)(end - begin);
 }
 
-/* The index of a word in "auto|fast|slow", or -1. */
-static int choice(const char *words, const char *word)
+bool app_decimal(const char **text, double *value)
 {
-	size_t length = strlen(word);
+	return number(text, "0123456789.", value);
+}
 
+bool app_digits(const char **text, uint32_t max, uint32_t *value)
+{
+	size_t digits = strspn(*text, "0123456789");
+	unsigned long long n = strtoull(*text, NULL, 10); /* of too many: the largest there is */
+
+	*text += digits;
+	*value = (uint32_t)n;
+	return digits && n <= max;
+}
+
+double app_prefix(const char **text, double base)
+{
+	switch (**text) {
+	case 'k':
+	case 'K': ++*text; return base;
+	case 'M': ++*text; return base * base;
+	case 'G': ++*text; return base * base * base;
+	default: return 1;
+	}
+}
+
+int app_choice(const char *words, const char *word, size_t length)
+{
 	for (int i = 0;; i++) {
 		size_t this = strcspn(words, "|");
 
@@ -78,9 +90,34 @@ static int choice(const char *words, const char *word)
 	}
 }
 
+static double duration(const char **text)
+{
+	const struct unit *unit = durations;
+
+	while (unit->name && strcmp(unit->name, *text))
+		unit++;
+	if (unit->name)
+		*text += strlen(unit->name);
+	return unit->factor;
+}
+
+static bool parse(enum app_kind kind, const char *text, uint64_t *value)
+{
+	double n;
+
+	if (!number(&text, "0123456789.e", &n))
+		return false;
+	n *= kind == APP_DURATION ? duration(&text) : app_prefix(&text, kind == APP_SIZE ? 1024 : 1000);
+	/* Up to there a double counts in ones. */
+	if (*text || n > 0x1p53 || (kind != APP_DURATION && n != floor(n)))
+		return false;
+	*value = (uint64_t)n;
+	return true;
+}
+
 static bool set_option(const struct app_option *option, const char *text)
 {
-	uint64_t number;
+	uint64_t value;
 	int index;
 
 	switch (option->kind) {
@@ -88,7 +125,7 @@ static bool set_option(const struct app_option *option, const char *text)
 	case APP_TEXT: *(const char **)option->value = text; return true;
 	case APP_CALL: return option->call(text);
 	case APP_CHOICE:
-		index = choice(option->argument, text);
+		index = app_choice(option->argument, text, strlen(text));
 		if (index >= 0)
 			*(unsigned *)option->value = (unsigned)index;
 		return index >= 0;
@@ -96,10 +133,9 @@ static bool set_option(const struct app_option *option, const char *text)
 	case APP_SIZE:
 	case APP_DURATION: break;
 	}
-	if (!app_parse(option->kind, text, &number) || number < option->min ||
-		(option->max && number > option->max))
+	if (!parse(option->kind, text, &value) || value < option->min || (option->max && value > option->max))
 		return false;
-	*(uint64_t *)option->value = number;
+	*(uint64_t *)option->value = value;
 	return true;
 }
 
@@ -255,10 +291,17 @@ int app_check(int result)
 
 uint64_t app_now(void)
 {
-	struct timespec now;
+	return clock_ns();
+}
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
+void *app_allocate(size_t count, size_t size)
+{
+	void *memory = calloc(count, size);
+
+	if (memory)
+		return memory;
+	fprintf(stderr, "%s: out of memory\n", program_invocation_short_name);
+	exit(1);
 }
 
 /* --- rates ---------------------------------------------------------------------------------------------------------- */

@@ -82,8 +82,16 @@ struct app {
  */
 char **app_begin(const struct app *app, int argc, char **argv);
 
-/* A text as an argument of these kinds; false if it is none. */
-bool app_parse(enum app_kind kind, const char *text, uint64_t *value);
+/* --- parts of an argument, for APP_CALL ------------------------------------------------------------------------------ */
+
+/* Digits, with or without a point, at *text, which is then behind them. False: none, or what else strtod() takes. */
+bool app_decimal(const char **text, double *value);
+/* Digits alone, of a number up to max. */
+bool app_digits(const char **text, uint32_t max, uint32_t *value);
+/* k, M or G at *text, which is then behind it: base (1000 or 1024), its square, its cube. 1 where there is none. */
+double app_prefix(const char **text, double base);
+/* The index of a word of so many characters in "auto|fast|slow", or -1. */
+int app_choice(const char *words, const char *word, size_t length);
 
 /* --- running -------------------------------------------------------------------------------------------------------- */
 
@@ -118,6 +126,9 @@ void app_stop(void);
 int app_end(void);
 
 uint64_t app_now(void); /* CLOCK_MONOTONIC in nanoseconds */
+
+/* calloc(); the end of the program where it fails. */
+void *app_allocate(size_t count, size_t size);
 
 /* For what the library returns: end the program with ixy_last_error() if it is negative. Returns result. */
 int app_check(int result);

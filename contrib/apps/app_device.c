@@ -231,26 +231,24 @@ bool app_cpu_list(const char *text)
 {
 	cpu_count = 0;
 	for (;;) {
-		char *end;
-		unsigned long first, last;
+		uint32_t first, last;
 
-		if (*text < '0' || *text > '9')
+		if (!app_digits(&text, CPU_SETSIZE - 1, &first))
 			return false;
-		first = last = strtoul(text, &end, 10);
-		if (*end == '-') {
-			if (end[1] < '0' || end[1] > '9')
+		last = first;
+		if (*text == '-') {
+			text++;
+			if (!app_digits(&text, CPU_SETSIZE - 1, &last))
 				return false;
-			last = strtoul(end + 1, &end, 10);
 		}
-		if (last < first || last >= CPU_SETSIZE || last - first >= APP_MAX_CPUS - cpu_count)
+		if (last < first || last - first >= APP_MAX_CPUS - cpu_count)
 			return false;
 		while (first <= last)
-			cpus[cpu_count++] = (unsigned)first++;
-		if (!*end)
+			cpus[cpu_count++] = first++;
+		if (!*text)
 			return true;
-		if (*end != ',')
+		if (*text++ != ',')
 			return false;
-		text = end + 1;
 	}
 }
 

@@ -14,12 +14,8 @@
 
 void receiver_open(struct receiver *receiver)
 {
-	receiver->sequences = calloc(FRAME_FLOWS, sizeof(*receiver->sequences));
-	receiver->latency = calloc(1, sizeof(*receiver->latency));
-	if (receiver->sequences && receiver->latency)
-		return;
-	fprintf(stderr, "%s: out of memory\n", program_invocation_short_name);
-	exit(1);
+	receiver->sequences = app_allocate(FRAME_FLOWS, sizeof(*receiver->sequences));
+	receiver->latency = app_allocate(1, sizeof(*receiver->latency));
 }
 
 void receiver_close(struct receiver *receiver)

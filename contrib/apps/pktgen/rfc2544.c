@@ -52,11 +52,10 @@ static bool set_max_rate(const char *text)
 
 static bool percent(const char *text, double *value)
 {
-	size_t digits = strspn(text, "0123456789.");
-	char *end;
-
-	*value = strtod(text, &end) / 100;
-	return end == text + digits && (!*end || !strcmp(end, "%")) && *value >= 0.0001 && *value <= 0.5;
+	if (!app_decimal(&text, value))
+		return false;
+	*value /= 100;
+	return (!*text || !strcmp(text, "%")) && *value >= 0.0001 && *value <= 0.5;
 }
 
 static bool set_resolution(const char *text)
@@ -71,18 +70,14 @@ static bool set_tolerance(const char *text)
 
 static bool set_tests(const char *text)
 {
-	static const char *const names[] = {"throughput", "latency", "loss", "back-to-back"};
-
 	tests = 0;
 	for (;;) {
 		size_t length = strcspn(text, ",");
-		unsigned i = 0;
+		int test = app_choice("throughput|latency|loss|back-to-back", text, length);
 
-		while (i < 4 && (strlen(names[i]) != length || strncmp(names[i], text, length) != 0))
-			i++;
-		if (i == 4)
+		if (test < 0)
 			return false;
-		tests |= 1u << i;
+		tests |= 1u << test;
 		if (!text[length])
 			return true;
 		text += length + 1;
@@ -398,11 +393,7 @@ static void measure_size(struct result *result, uint32_t mbit)
 	result->max = schedule.unit == SCHEDULE_BITS ? schedule.rate / (wire * 8) : schedule.rate;
 	if (result->max > result->line)
 		result->max = result->line;
-	result->latency = calloc(1, sizeof(*result->latency));
-	if (!result->latency) {
-		fprintf(stderr, "ixy-pktgen: out of memory\n");
-		exit(1);
-	}
+	result->latency = app_allocate(1, sizeof(*result->latency));
 	progress("%u bytes: line rate %.1f/s, trials of %.1f s, at most %.1f/s\n", result->size, result->line,
 		(double)duration / SECOND, result->max);
 	open_sender(&sender, 0, result->size);

@@ -15,16 +15,6 @@ uint32_t sender_buffers(uint32_t batch, uint32_t ring)
 	return (ring ? ring : DEFAULT_RING) + 2 * batch;
 }
 
-static void *allocate(size_t count, size_t size)
-{
-	void *memory = calloc(count, size);
-
-	if (memory)
-		return memory;
-	fprintf(stderr, "%s: out of memory\n", program_invocation_short_name);
-	exit(1);
-}
-
 void sender_open(struct sender *sender, const struct frame_config *frames, uint32_t ring)
 {
 	uint32_t longest =
@@ -36,9 +26,9 @@ void sender_open(struct sender *sender, const struct frame_config *frames, uint3
 		app_check_device(-errno);
 		exit(1);
 	}
-	sender->holds = allocate(sender->pool->buf_count, sizeof(*sender->holds));
+	sender->holds = app_allocate(sender->pool->buf_count, sizeof(*sender->holds));
 	sender->flows = frames ? frames->flows : 1;
-	sender->numbers = allocate(sender->flows, sizeof(*sender->numbers));
+	sender->numbers = app_allocate(sender->flows, sizeof(*sender->numbers));
 	for (unsigned i = 0; frames && i < sender->sizes.count; i++)
 		frame_template_init(&sender->templates[i], frames, sender->sizes.of[i].size - FRAME_CRC);
 }

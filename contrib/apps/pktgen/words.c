@@ -1,25 +1,14 @@
 #include "contrib/apps/pktgen/words.h"
 
-#include <stdlib.h>
 #include <string.h>
 
+#include "contrib/apps/app.h"
 #include "contrib/apps/pktgen/frame.h"
 
 #define SHORTEST   64
 #define MAX_WEIGHT 1000
 
 /* --- lengths ------------------------------------------------------------------------------------------------------ */
-
-/* Decimal digits of a number up to max; false if there are none or too many. */
-static bool number(const char **text, unsigned long max, uint32_t *value)
-{
-	size_t digits = strspn(*text, "0123456789");
-	unsigned long n = digits && digits < 9 ? strtoul(*text, NULL, 10) : max + 1;
-
-	*text += digits;
-	*value = (uint32_t)n;
-	return n <= max;
-}
 
 bool sizes_parse(const char *text, struct sizes *sizes)
 {
@@ -30,11 +19,11 @@ bool sizes_parse(const char *text, struct sizes *sizes)
 	for (;;) {
 		uint32_t size, weight = 1;
 
-		if (sizes->count == WORDS_SIZES || !number(&text, FRAME_MAX, &size) || size < SHORTEST)
+		if (sizes->count == WORDS_SIZES || !app_digits(&text, FRAME_MAX, &size) || size < SHORTEST)
 			return false;
 		if (*text == ':') {
 			text++;
-			if (!number(&text, MAX_WEIGHT, &weight) || !weight)
+			if (!app_digits(&text, MAX_WEIGHT, &weight) || !weight)
 				return false;
 		}
 		sizes->of[sizes->count].size = size;
@@ -94,44 +83,26 @@ double sizes_mean_wire(const struct sizes *sizes)
 
 /* --- rates -------------------------------------------------------------------------------------------------------- */
 
-/* k, M or G, if there is one. */
-static double prefix(char **text)
-{
-	switch (**text) {
-	case 'k':
-	case 'K': ++*text; return 1e3;
-	case 'M': ++*text; return 1e6;
-	case 'G': ++*text; return 1e9;
-	default: return 1;
-	}
-}
-
 bool rate_parse(const char *text, struct rate *rate)
 {
-	size_t digits = strspn(text, "0123456789.");
-	char *end;
-
 	if (!strcmp(text, "max")) {
 		*rate = (struct rate){.kind = RATE_MAX};
 		return true;
 	}
-	if (!digits || digits > 20)
-		return false;
-	rate->value = strtod(text, &end);
-	if (end != text + digits) /* two points; or an exponent, or hexadecimal */
+	if (!app_decimal(&text, &rate->value))
 		return false;
 	rate->kind = RATE_FRAMES;
-	if (!strcmp(end, "%")) {
+	if (!strcmp(text, "%")) {
 		rate->kind = RATE_PERCENT;
 		return rate->value >= 0.0001 && rate->value <= 100;
 	}
-	rate->value *= prefix(&end);
-	if (!strcmp(end, "bit")) {
+	rate->value *= app_prefix(&text, 1000);
+	if (!strcmp(text, "bit")) {
 		rate->kind = RATE_BITS;
-		end += 3;
+		text += 3;
 	}
 	/* A frame each quarter of an hour; and what a schedule counts in. */
-	return !*end && rate->value >= 0.001 && rate->value <= 1e12;
+	return !*text && rate->value >= 0.001 && rate->value <= 1e12;
 }
 
 void rate_schedule(const struct rate *rate, uint32_t mbit, struct schedule_config *config)
