@@ -1,0 +1,266 @@
+/*
+ * When a worker polls and when it sleeps.
+ *
+ * After a quiet while the worker arms the queue's interrupt, looks at the ring once more (a frame that
+ * came before the arming raises none), and blocks in its libev loop until the interrupt's eventfd, the tap,
+ * or the main thread wakes it. How long a quiet while is, is learnt from whether waiting paid, the way KVM
+ * halts a virtual CPU: if the next frame came so soon that idle_usecs of polling would have met it, double
+ * the time to poll; if it came much later, halve it. A steady stream is polled without a system call, a lone
+ * ping does not cost a core.
+ *
+ * Streams that nobody answers. Frames that come one by one, a tenth of a millisecond apart, would each cost a sleep
+ * and a wake, several times what it takes to deliver them. Whom that delay hurts is who waits for an answer; so where
+ * the kernel has answered none of many such wake-ups, the worker leaves the interrupt alone and looks every
+ * rx_usecs, at the tap as soon as it has something: the moderation that NICs know as rx-usecs, but only for
+ * one-way streams. The first frame that the kernel sends ends it, and so does a nap in which nothing came.
+ *
+ * Nothing tells that there is room again, in the NIC's ring or in the port's, so there the worker naps by timerfd. The
+ * same naps, growing, stand in for interrupts on a device that has none.
+ */
+#include "bridge/worker_parts.h"
+
+#include <errno.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define SPIN_FIRST_NS 5000    /* what a first doubling starts from */
+#define NAP_MAX_NS    1000000 /* bounds idle CPU and latency of a device without interrupts */
+#define RECLAIM_S     0.01    /* how long sent buffers may lie in the ring of a sleeping worker */
+
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+static void on_frame(struct ev_loop *loop, struct ev_io *io, int events)
+{
+	struct worker *w = ev_userdata(loop);
+
+	(void)io;
+	(void)events;
+	w->stirred = w->woken = true;
+}
+
+static void on_tap(struct ev_loop *loop, struct ev_io *io, int events)
+{
+	struct worker *w = ev_userdata(loop);
+
+	on_frame(loop, io, events);
+	w->tap_hot = true;
+}
+
+static void on_nap_end(struct ev_loop *loop, struct ev_io *io, int events)
+{
+	struct worker *w = ev_userdata(loop);
+	uint64_t expirations;
+
+	(void)events;
+	/* Nothing to learn from the count; reading makes the descriptor quiet again. */
+	if (read(io->fd, &expirations, sizeof(expirations)) > 0)
+		w->stirred = true;
+}
+
+static void on_wake(struct ev_loop *loop, struct ev_async *wake, int events)
+{
+	struct worker *w = ev_userdata(loop);
+
+	(void)wake;
+	(void)events;
+	w->stirred = true;
+}
+
+static void on_reclaim(struct ev_loop *loop, struct ev_timer *timer, int events)
+{
+	struct worker *w = ev_userdata(loop);
+
+	(void)timer;
+	(void)events;
+	w->stirred = true;
+}
+
+/* libev's own timers count milliseconds. */
+static void nap(struct worker *w, uint64_t ns)
+{
+	const struct itimerspec timer = {.it_value.tv_nsec = (long)ns};
+
+	timerfd_settime(w->nap_fd, 0, &timer, NULL);
+}
+
+/* Take back the buffers of what has left, which sending does otherwise. Returns whether there is more to come. */
+static bool reclaim(struct worker *w)
+{
+	uint32_t in_flight;
+
+	ixy_tx_batch(w->config.dev, w->config.queue, NULL, 0);
+	in_flight = kernel_port_reclaim(w->config.port, w->counters);
+	return in_flight || ixy_tx_pending(w->config.dev, w->config.queue);
+}
+
+/*
+ * Block until a frame, a request or the end of a nap; not at all where the kernel has a frame already. in_flight: wake
+ * for what reclaim() takes back, too, now and then.
+ */
+static void block(struct worker *w, bool in_flight)
+{
+	const bool held_back = w->pending_count || w->starved;
+	uint64_t before = clock_ns(), after;
+
+	if (!held_back && kernel_port_arm(w->config.port)) {
+		w->tap_hot = true;
+		return;
+	}
+	/*
+	 * Frames that cannot be taken must not wake. Starting and stopping what already is so does nothing.
+	 */
+	if (held_back)
+		ev_io_stop(w->loop, &w->tap_io);
+	else
+		ev_io_start(w->loop, &w->tap_io);
+	if (!w->has_irq)
+		; /* never started */
+	else if (one_way(w) || w->full)
+		ev_io_stop(w->loop, &w->irq_io);
+	else
+		ev_io_start(w->loop, &w->irq_io);
+	if (!held_back && !w->full && one_way(w)) {
+		nap(w, (uint64_t)w->config.rx_usecs * 1000);
+	} else if (held_back || w->full || !w->has_irq) {
+		nap(w, w->nap_ns);
+		w->nap_ns = w->nap_ns * 2 < NAP_MAX_NS ? w->nap_ns * 2 : NAP_MAX_NS;
+	} else if (in_flight) {
+		ev_timer_again(w->loop, &w->reclaim);
+	} else {
+		ev_timer_stop(w->loop, &w->reclaim);
+	}
+
+	w->stirred = w->woken = false;
+	counter_set(&w->counters->asleep_since_ns, before);
+	/* libev takes a descriptor that it need not watch any more out of epoll only when that has woken it in vain. */
+	do
+		ev_run(w->loop, EVRUN_ONCE);
+	while (!w->stirred);
+	after = clock_ns();
+	counter_set(&w->counters->asleep_since_ns, 0);
+	counter_add(&w->counters->sleep_ns, after - before);
+	counter_add(&w->counters->sleeps, 1);
+	if (w->woken)
+		counter_add(&w->counters->wakeups, 1);
+}
+
+/* Frames have come after a sleep: was it right to sleep? */
+static void learn_to_spin(struct worker *w, uint64_t quiet_ns)
+{
+	const uint64_t max = (uint64_t)w->config.idle_usecs * 1000;
+
+	if (quiet_ns > max)
+		w->spin_ns /= 2;
+	else if (w->spin_ns < max)
+		w->spin_ns = w->spin_ns ? w->spin_ns * 2 : SPIN_FIRST_NS;
+	if (w->spin_ns > max)
+		w->spin_ns = max;
+}
+
+/* A spell of quiet is over, by frames that the kernel has not answered yet: is it one of many? */
+static void learn_to_gather(struct worker *w, uint64_t quiet_ns)
+{
+	if (w->config.poll || one_way(w))
+		return;
+	w->unanswered = quiet_ns < (uint64_t)w->config.rx_usecs * 1000 ? w->unanswered + 1 : 0;
+}
+
+void end_quiet(struct worker *w)
+{
+	if (w->quiet_since_ns) {
+		const uint64_t quiet_ns = clock_ns() - w->quiet_since_ns;
+
+		if (w->slept)
+			learn_to_spin(w, quiet_ns);
+		learn_to_gather(w, quiet_ns);
+	}
+	w->slept = false;
+	w->quiet_since_ns = 0;
+	w->nap_ns = NAP_MIN_NS;
+}
+
+void idle(struct worker *w)
+{
+	uint64_t now = clock_ns();
+	bool in_flight;
+
+	if (!w->quiet_since_ns)
+		w->quiet_since_ns = now;
+	if (one_way(w)) {
+		if (!w->slept) {
+			block(w, reclaim(w));
+			w->slept = true;
+			return;
+		}
+		w->unanswered = 0; /* nothing came in a whole nap: the stream is over, or too slow for this */
+	}
+	if (now - w->tap_dry_ns >= w->tap_interval_ns) {
+		w->tap_hot = true;
+		/* Who never sleeps does not come by below, where sent buffers are taken back. */
+		if (w->config.poll && ixy_tx_pending(w->config.dev, w->config.queue))
+			ixy_tx_batch(w->config.dev, w->config.queue, NULL, 0);
+		if (w->config.poll)
+			kernel_port_reclaim(w->config.port, w->counters);
+	}
+	if (w->config.poll || now - w->quiet_since_ns < w->spin_ns) {
+		cpu_relax();
+		return;
+	}
+	in_flight = reclaim(w);
+	if (w->has_irq) {
+		ixy_rx_irq_arm(w->config.dev, w->config.queue);
+		if (forward_rx(w)) {
+			end_quiet(w);
+			w->tap_hot = true;
+			return;
+		}
+	}
+	block(w, in_flight);
+	w->slept = true;
+}
+
+/* --- the loop ------------------------------------------------------------------------------------------ */
+
+int open_loop(struct worker *w)
+{
+	int irq_fd = ixy_rx_irq_fd(w->config.dev, w->config.queue);
+
+	w->nap_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (w->nap_fd < 0)
+		return -errno;
+	w->loop = ev_loop_new(EVFLAG_AUTO);
+	if (!w->loop) {
+		close(w->nap_fd);
+		return -ENOMEM;
+	}
+	ev_set_userdata(w->loop, w);
+	ev_async_init(&w->wake, on_wake);
+	ev_async_start(w->loop, &w->wake);
+	ev_init(&w->reclaim, on_reclaim);
+	w->reclaim.repeat = RECLAIM_S;
+	ev_io_init(&w->nap_io, on_nap_end, w->nap_fd, EV_READ);
+	ev_io_start(w->loop, &w->nap_io);
+	/*
+	 * Always watched, but the loop is only entered to sleep: so arming costs no system call of libev's.
+	 */
+	ev_io_init(&w->tap_io, on_tap, kernel_port_fd(w->config.port), EV_READ);
+	w->has_irq = irq_fd >= 0;
+	if (w->has_irq) {
+		ev_io_init(&w->irq_io, on_frame, irq_fd, EV_READ);
+		ev_io_start(w->loop, &w->irq_io);
+	}
+	return 0;
+}
+
+void close_loop(struct worker *w)
+{
+	ev_loop_destroy(w->loop);
+	close(w->nap_fd);
+}
