@@ -304,6 +304,18 @@ void *app_allocate(size_t count, size_t size)
 	exit(1);
 }
 
+void app_json_string(const char *text)
+{
+	putchar('"');
+	for (; *text; text++) {
+		if ((unsigned char)*text < ' ')
+			printf("\\u%04x", (unsigned char)*text);
+		else
+			printf("%s%c", *text == '"' || *text == '\\' ? "\\" : "", *text);
+	}
+	putchar('"');
+}
+
 /* --- rates ---------------------------------------------------------------------------------------------------------- */
 
 void app_rates(struct app_rate *const rates[])

@@ -145,6 +145,9 @@ struct xsk_program *app_program_to_send(const struct xsk_socket *socket, const c
  */
 uint32_t app_frame_size(const char *ifname);
 
+/* Text as a JSON string with its quotes: what comes from a command line may have anything in it. */
+void app_json_string(const char *text);
+
 /* --- rates ---------------------------------------------------------------------------------------------------------- */
 
 /* What one thread counts and the main thread prints. */

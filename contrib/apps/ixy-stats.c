@@ -60,6 +60,7 @@ static const struct app app = {
 
 struct report {
 	const struct ixy_device *dev;
+	char mac[18];
 	struct ixy_link link;
 	struct ixy_stats stats;
 	struct ixy_queue_stats queues[IXY_MAX_QUEUES];
@@ -107,13 +108,8 @@ static uint64_t counter(const struct ixy_stats *stats, size_t offset)
 
 static void print_text(const struct report *r)
 {
-	const uint8_t *mac = ixy_mac_get(r->dev).addr;
-	char address[18];
-
-	snprintf(address, sizeof(address), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
-		mac[4], mac[5]);
 	printf("%s: driver %s, MAC %s, MTU %u of at most %u\n", ixy_device_name(r->dev),
-		ixy_driver_name(r->dev), address, ixy_mtu_get(r->dev), ixy_max_mtu(r->dev));
+		ixy_driver_name(r->dev), r->mac, ixy_mtu_get(r->dev), ixy_max_mtu(r->dev));
 	if (r->link.up)
 		printf("link up, %u Mbit/s\n", r->link.speed);
 	else
@@ -143,21 +139,6 @@ static const char *comma(size_t i)
 	return i ? "," : "";
 }
 
-/* A device's name comes from the command line, so anything may be in it. */
-static void json_text(const char *name, const char *text)
-{
-	printf("\"%s\":\"", name);
-	for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-		if (*p == '"' || *p == '\\')
-			printf("\\%c", *p);
-		else if (*p < 0x20)
-			printf("\\u%04x", *p);
-		else
-			putchar(*p);
-	}
-	putchar('"');
-}
-
 static void json_drops(const uint64_t drops[IXY_DROP_COUNT])
 {
 	printf("\"drops\":{");
@@ -168,14 +149,12 @@ static void json_drops(const uint64_t drops[IXY_DROP_COUNT])
 
 static void print_json(const struct report *r)
 {
-	const uint8_t *mac = ixy_mac_get(r->dev).addr;
 	size_t n = 0;
 
-	putchar('{');
-	json_text("device", ixy_device_name(r->dev));
-	printf(",\"driver\":\"%s\",\"mac\":\"%02x:%02x:%02x:%02x:%02x:%02x\",\"mtu\":%u,\"max_mtu\":%u",
-		ixy_driver_name(r->dev), mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], ixy_mtu_get(r->dev),
-		ixy_max_mtu(r->dev));
+	printf("{\"device\":");
+	app_json_string(ixy_device_name(r->dev));
+	printf(",\"driver\":\"%s\",\"mac\":\"%s\",\"mtu\":%u,\"max_mtu\":%u", ixy_driver_name(r->dev), r->mac,
+		ixy_mtu_get(r->dev), ixy_max_mtu(r->dev));
 	printf(",\"link\":{\"up\":%s,\"speed\":%u},\"capabilities\":[", r->link.up ? "true" : "false",
 		r->link.speed);
 	for (size_t i = 0; i < CAPABILITIES; i++)
@@ -235,7 +214,11 @@ static void read_registers(struct ixy_device *dev, struct report *r)
 
 static void take_report(struct ixy_device *dev, struct report *r)
 {
+	struct ixy_mac mac = ixy_mac_get(dev);
+
 	r->dev = dev;
+	snprintf(r->mac, sizeof(r->mac), "%02x:%02x:%02x:%02x:%02x:%02x", mac.addr[0], mac.addr[1],
+		mac.addr[2], mac.addr[3], mac.addr[4], mac.addr[5]);
 	ixy_poll_events(dev); /* the NIC's own counters as of now */
 	r->link = ixy_link_get(dev);
 	ixy_read_stats(dev, &r->stats);

@@ -164,20 +164,11 @@ static void print_result(const struct sender *sender, double asked, struct recei
 		return;
 	}
 	printf("{\"sent\":");
-	if (sender)
-		report_json_sent(stdout, &sent);
-	else
-		printf("null");
+	report_json_sent(sender ? &sent : NULL);
 	printf(",\"received\":");
-	if (receiver)
-		report_json_received(stdout, &received, lost);
-	else
-		printf("null");
+	report_json_received(receiver ? &received : NULL, lost);
 	printf(",\"latency_us\":");
-	if (receiver)
-		report_json_latency(stdout, receiver->latency);
-	else
-		printf("null");
+	report_json_latency(receiver ? receiver->latency : NULL);
 	printf("}\n");
 }
 

@@ -1,6 +1,7 @@
 #include "contrib/apps/pktgen/report.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 static const struct {
 	const char *name;
@@ -66,52 +67,46 @@ void report_print_received(
 
 /* --- as JSON ------------------------------------------------------------------------------------------------------ */
 
-void report_json_sent(FILE *out, const struct report_sent *sent)
+void report_json_sent(const struct report_sent *sent)
 {
-	fprintf(out, "{\"asked\":");
+	if (!sent) {
+		printf("null");
+		return;
+	}
+	printf("{\"asked\":");
 	if (sent->asked > 0)
-		fprintf(out, "%.3f", sent->asked);
+		printf("%.3f", sent->asked);
 	else
-		fprintf(out, "null");
-	fprintf(out,
-		",\"achieved\":%.3f,\"frames\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"dropped\":%" PRIu64
-		",\"seconds\":%.6f,\"held_up_seconds\":%.6f}",
+		printf("null");
+	printf(",\"achieved\":%.3f,\"frames\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"dropped\":%" PRIu64
+	       ",\"seconds\":%.6f,\"held_up_seconds\":%.6f}",
 		sent->achieved, sent->frames, sent->bytes, sent->dropped, (double)sent->time_ns / 1e9,
 		(double)sent->held_up_ns / 1e9);
 }
 
-void report_json_received(FILE *out, const struct received *received, uint64_t lost)
+void report_json_received(const struct received *received, uint64_t lost)
 {
-	fprintf(out,
-		"{\"frames\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"reordered\":%" PRIu64
-		",\"duplicates\":%" PRIu64 ",\"bad_checksum\":%" PRIu64 ",\"other\":%" PRIu64
-		",\"other_clock\":%" PRIu64 "}",
+	if (!received) {
+		printf("null");
+		return;
+	}
+	printf("{\"frames\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"reordered\":%" PRIu64
+	       ",\"duplicates\":%" PRIu64 ",\"bad_checksum\":%" PRIu64 ",\"other\":%" PRIu64
+	       ",\"other_clock\":%" PRIu64 "}",
 		received->frames, received->bytes, lost, received->reordered, received->duplicates,
 		received->bad_checksum, received->other, received->other_clock);
 }
 
-void report_json_latency(FILE *out, const struct histogram *latency)
+void report_json_latency(const struct histogram *latency)
 {
-	if (!latency->count) {
-		fprintf(out, "null");
+	if (!latency || !latency->count) {
+		printf("null");
 		return;
 	}
-	fprintf(out, "{\"frames\":%" PRIu64 ",\"min\":%.3f", latency->count, (double)latency->min / 1e3);
+	printf("{\"frames\":%" PRIu64 ",\"min\":%.3f", latency->count, (double)latency->min / 1e3);
 	for (size_t i = 0; i < QUANTILES; i++)
-		fprintf(out, ",\"%s\":%.3f", quantiles[i].name,
+		printf(",\"%s\":%.3f", quantiles[i].name,
 			(double)histogram_quantile(latency, quantiles[i].part) / 1e3);
-	fprintf(out, ",\"max\":%.3f,\"mean\":%.3f}", (double)latency->max / 1e3,
+	printf(",\"max\":%.3f,\"mean\":%.3f}", (double)latency->max / 1e3,
 		(double)histogram_mean(latency) / 1e3);
-}
-
-void report_json_string(FILE *out, const char *text)
-{
-	fputc('"', out);
-	for (; *text; text++) {
-		if ((unsigned char)*text < ' ')
-			fprintf(out, "\\u%04x", (unsigned char)*text);
-		else
-			fprintf(out, "%s%c", *text == '"' || *text == '\\' ? "\\" : "", *text);
-	}
-	fputc('"', out);
 }

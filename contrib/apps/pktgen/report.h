@@ -2,7 +2,7 @@
 #ifndef PKTGEN_REPORT_H
 #define PKTGEN_REPORT_H
 
-#include <stdio.h>
+#include <stdint.h>
 
 #include "contrib/apps/pktgen/histogram.h"
 #include "contrib/apps/pktgen/receiver.h"
@@ -25,11 +25,9 @@ void report_print_sent(const struct report_sent *sent);
 void report_print_received(
 	const struct received *received, const struct report_sent *sent, const struct histogram *latency);
 
-/* A number with a comma and a name before it, "null" for what is no number. */
-void report_json_sent(FILE *out, const struct report_sent *sent);
-void report_json_received(FILE *out, const struct received *received, uint64_t lost);
-void report_json_latency(FILE *out, const struct histogram *latency); /* microseconds */
-/* Text as a JSON string with its quotes. */
-void report_json_string(FILE *out, const char *text);
+/* As an object each, or "null" where there is none. */
+void report_json_sent(const struct report_sent *sent);
+void report_json_received(const struct received *received, uint64_t lost);
+void report_json_latency(const struct histogram *latency); /* microseconds */
 
 #endif

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "contrib/apps/app.h"
 #include "contrib/apps/pktgen/frame.h"
 #include "contrib/apps/pktgen/report.h"
 
@@ -87,7 +88,7 @@ static void json_size(const struct result *r, unsigned tests)
 			r->throughput.achieved, r->throughput.asked,
 			r->throughput.achieved * (r->size + FRAME_GAP) * 8 / 1e6,
 			bound_names[r->throughput.bound], r->throughput.trials);
-		report_json_latency(stdout, r->latency);
+		report_json_latency(r->latency);
 		printf(",\"latency_lost\":%" PRIu64, r->latency_lost);
 	}
 	if (tests & LOSS) {
@@ -110,9 +111,9 @@ static void json_size(const struct result *r, unsigned tests)
 void rfc2544_print_json(const struct results *all)
 {
 	printf("{\"from\":");
-	report_json_string(stdout, all->from);
+	app_json_string(all->from);
 	printf(",\"to\":");
-	report_json_string(stdout, all->to);
+	app_json_string(all->to);
 	printf(",\"seconds\":%.3f,\"complete\":%s,\"sizes\":[", all->seconds,
 		all->complete ? "true" : "false");
 	for (unsigned i = 0; i < all->count; i++) {
