@@ -160,6 +160,16 @@ uint32_t app_poll_events(struct ixy_device *dev)
 	return events;
 }
 
+uint64_t app_sum_drops(const uint64_t drops[IXY_DROP_COUNT], const char *way)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < IXY_DROP_COUNT; i++)
+		if (!strncmp(ixy_drop_name(i), way, strlen(way)))
+			sum += drops[i];
+	return sum;
+}
+
 void app_print_drops(const char *name, const uint64_t drops[IXY_DROP_COUNT])
 {
 	for (int i = 0; i < IXY_DROP_COUNT; i++)
@@ -187,9 +197,21 @@ static void sleep_ns(struct pollfd *fds, nfds_t count, uint64_t ns)
 	ppoll(fds, count, &time, NULL);
 }
 
-static void nap(struct app_idle *idle, struct pollfd *fds, nfds_t count)
+bool app_sleep(struct app_idle *idle, uint64_t ns)
 {
-	sleep_ns(fds, count, idle->nap);
+	if (!idle->armed) {
+		for (unsigned i = 0; i < idle->count; i++)
+			ixy_rx_irq_arm(idle->queues[i].dev, idle->queues[i].queue);
+		idle->armed = true; /* and the caller looks once more */
+		return false;
+	}
+	idle->armed = false;
+	sleep_ns(idle->fds, idle->fd_count, ns);
+	return true;
+}
+
+static void lengthen_nap(struct app_idle *idle)
+{
 	idle->nap = idle->nap * 2 < NAP_MAX_NS ? idle->nap * 2 : NAP_MAX_NS;
 }
 
@@ -207,22 +229,16 @@ void app_rest(struct app_idle *idle, enum app_sending sending)
 	if (now - idle->since < QUIET_NS)
 		return;
 
-	/* No interrupt tells that a ring has room again; and a queue that nobody reads must not wake. */
 	if (sending == APP_FULL) {
-		nap(idle, NULL, 0);
-		return;
+		/* No interrupt tells that a ring has room again; and a queue that nobody reads must not wake. */
+		sleep_ns(NULL, 0, idle->nap);
+		lengthen_nap(idle);
+	} else if (idle->fd_count < idle->count) {
+		if (app_sleep(idle, idle->nap))
+			lengthen_nap(idle);
+	} else {
+		app_sleep(idle, sending == APP_SENDING ? RECLAIM_NS : SLEEP_NS);
 	}
-	if (!idle->armed) {
-		for (unsigned i = 0; i < idle->count; i++)
-			ixy_rx_irq_arm(idle->queues[i].dev, idle->queues[i].queue);
-		idle->armed = true; /* and the caller looks once more */
-		return;
-	}
-	idle->armed = false;
-	if (idle->fd_count < idle->count)
-		nap(idle, idle->fds, idle->fd_count);
-	else
-		sleep_ns(idle->fds, idle->fd_count, sending == APP_SENDING ? RECLAIM_NS : SLEEP_NS);
 }
 
 /* --- threads -------------------------------------------------------------------------------------------------------- */

@@ -97,6 +97,9 @@ void app_await_links(struct ixy_device *const devs[], unsigned count);
 /* ixy_poll_events(), saying on stderr what has happened. Returns the same bits. */
 uint32_t app_poll_events(struct ixy_device *dev);
 
+/* Those of a device's drops whose names begin with "rx-" or with "tx-": lost on the way in, or out. */
+uint64_t app_sum_drops(const uint64_t drops[IXY_DROP_COUNT], const char *way);
+
 /* A line for each reason for which frames were lost: "soft:veth1: 12 dropped, rx-no-descriptor: the NIC had ...". */
 void app_print_drops(const char *name, const uint64_t drops[IXY_DROP_COUNT]);
 
@@ -139,6 +142,12 @@ static inline void app_busy(struct app_idle *idle)
  * looked at between arming their interrupts and sleeping: see ixy_rx_irq_fd(). Sleeps no longer than 100 ms.
  */
 void app_rest(struct app_idle *idle, enum app_sending sending);
+
+/*
+ * What app_rest() does in the end, for who knows better when: arm the queues' interrupts, and at the next call sleep
+ * until one comes, or for so long. Returns whether it has slept.
+ */
+bool app_sleep(struct app_idle *idle, uint64_t ns);
 
 /* --- threads ------------------------------------------------------------------------------------------------------ */
 

@@ -12,7 +12,6 @@
  */
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "contrib/apps/app.h"
 #include "contrib/apps/app_device.h"
@@ -85,13 +84,11 @@ static void listen_to(struct ixy_device *dev)
 
 static void count(const struct ixy_device *dev, struct ixy_stats *stats)
 {
-	uint64_t drops[2] = {0};
-
 	ixy_read_stats(dev, stats);
-	for (int i = 0; i < IXY_DROP_COUNT; i++)
-		drops[!strncmp(ixy_drop_name(i), "tx-", 3)] += stats->drops[i];
-	app_set(&rx, stats->rx_frames, stats->rx_bytes, drops[0]);
-	app_set(&tx, stats->tx_frames, stats->tx_bytes, drops[1]);
+	/* Of what the rings held at the end nobody says on which way it was. */
+	app_set(&rx, stats->rx_frames, stats->rx_bytes,
+		app_sum_drops(stats->drops, "rx-") + stats->drops[IXY_DROP_SHUTDOWN]);
+	app_set(&tx, stats->tx_frames, stats->tx_bytes, app_sum_drops(stats->drops, "tx-"));
 }
 
 /* Ten times a second. Returns the exit code when it is over with the device, or 0. */

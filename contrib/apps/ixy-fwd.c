@@ -17,7 +17,6 @@
 #include <net/ethernet.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include "contrib/apps/app.h"
@@ -238,17 +237,14 @@ static void stop_threads(void)
 static void count_direction(unsigned from)
 {
 	struct ixy_stats in, out;
-	uint64_t drops = 0;
+	uint64_t drops;
 
 	ixy_read_stats(devs[from], &in);
 	ixy_read_stats(devs[!from], &out);
-	for (int i = 0; i < IXY_DROP_COUNT; i++) {
-		const char *name = ixy_drop_name(i);
-
-		drops += !strncmp(name, "rx-", 3) ? in.drops[i] : !strncmp(name, "tx-", 3) ? out.drops[i] : 0;
-		for (unsigned lane = from; lane < lane_count; lane += 2)
+	drops = app_sum_drops(in.drops, "rx-") + app_sum_drops(out.drops, "tx-");
+	for (unsigned lane = from; lane < lane_count; lane += 2)
+		for (int i = 0; i < IXY_DROP_COUNT; i++)
 			drops += __atomic_load_n(&lanes[lane].drops[i], __ATOMIC_RELAXED);
-	}
 	app_set(&directions[from], out.tx_frames, out.tx_bytes, drops);
 }
 

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LOOK_MS   300
@@ -136,7 +135,6 @@ static void rest(struct run *run, uint64_t due_ns)
 {
 	uint64_t now = app_now(), sleep = due_ns > now ? due_ns - now : 0, longest;
 	struct app_idle *idle = &run->idle;
-	struct timespec time = {0};
 	bool blocked = run->sender && sender_blocked(run->sender);
 
 	if (app_device.poll || (sleep < SPIN_NS && !blocked))
@@ -144,15 +142,7 @@ static void rest(struct run *run, uint64_t due_ns)
 	/* Nothing tells that a ring has room again, or that a queue without interrupts has a frame. */
 	longest = blocked || idle->fd_count < idle->count ? NAP_NS : SLEEP_NS;
 	sleep = blocked || sleep - MARGIN_NS > longest ? longest : sleep - MARGIN_NS;
-	if (!idle->armed) {
-		for (unsigned i = 0; i < idle->count; i++)
-			ixy_rx_irq_arm(idle->queues[i].dev, idle->queues[i].queue);
-		idle->armed = true;
-		return;
-	}
-	idle->armed = false;
-	time.tv_nsec = (long)sleep;
-	ppoll(idle->fds, idle->fd_count, &time, NULL);
+	app_sleep(idle, sleep);
 }
 
 bool run_turn(struct run *run)

@@ -43,13 +43,9 @@ void sender_close(struct sender *sender)
 static uint64_t device_drops(const struct sender *sender)
 {
 	struct ixy_stats stats;
-	uint64_t drops = 0;
 
 	ixy_read_stats(sender->dev, &stats);
-	for (int i = 0; i < IXY_DROP_COUNT; i++)
-		if (!strncmp(ixy_drop_name(i), "tx-", 3))
-			drops += stats.drops[i];
-	return drops;
+	return app_sum_drops(stats.drops, "tx-");
 }
 
 uint64_t sender_dropped(const struct sender *sender)
