@@ -19,6 +19,7 @@ struct ixy_device_ops {
 		enum ixy_drop reason); /* counts only; queue's thread */
 	uint32_t (*tx_pending)(struct ixy_device *dev, uint16_t queue);
 	struct mempool *(*rx_pool)(const struct ixy_device *dev, uint16_t queue); /* NULL: cannot be shared */
+	/* rx_irq_fd and event_fd: with IXY_CAP_INTERRUPTS only */
 	int (*rx_irq_fd)(const struct ixy_device *dev, uint16_t queue);
 	void (*rx_irq_arm)(struct ixy_device *dev, uint16_t queue);
 	int (*event_fd)(const struct ixy_device *dev);

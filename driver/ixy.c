@@ -183,9 +183,22 @@ uint32_t ixy_tx_pending(struct ixy_device *dev, uint16_t queue)
 
 /* --- sleeping ------------------------------------------------------------------------------------ */
 
+static int check_interrupts(const struct ixy_device *dev)
+{
+	if (dev->capabilities & IXY_CAP_INTERRUPTS)
+		return 0;
+	return ixy_fail(
+		ENOTSUP, "%s: the device has no interrupts, or was opened without: poll it", dev->name);
+}
+
 int ixy_rx_irq_fd(const struct ixy_device *dev, uint16_t queue)
 {
-	return dev->ops->rx_irq_fd(dev, queue);
+	int err;
+
+	if (queue >= dev->rx_queues)
+		return ixy_fail(EINVAL, "%s: there is no receive queue %u", dev->name, queue);
+	err = check_interrupts(dev);
+	return err ? err : dev->ops->rx_irq_fd(dev, queue);
 }
 
 void ixy_rx_irq_arm(struct ixy_device *dev, uint16_t queue)
@@ -195,7 +208,9 @@ void ixy_rx_irq_arm(struct ixy_device *dev, uint16_t queue)
 
 int ixy_event_fd(const struct ixy_device *dev)
 {
-	return dev->ops->event_fd(dev);
+	int err = check_interrupts(dev);
+
+	return err ? err : dev->ops->event_fd(dev);
 }
 
 uint32_t ixy_poll_events(struct ixy_device *dev)

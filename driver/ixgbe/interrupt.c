@@ -119,17 +119,9 @@ void ixgbe_irq_start(struct ixgbe_device *dev)
 	reg_write(dev, EIMS, queues | EICR_LSC | EICR_OTHER);
 }
 
-static int no_interrupts(const struct ixy_device *dev)
-{
-	return ixy_fail(
-		ENOTSUP, "%s: the device has no interrupts, or was opened without: poll it", dev->name);
-}
-
 int ixgbe_rx_irq_fd(const struct ixy_device *dev, uint16_t queue)
 {
-	if (queue >= dev->rx_queues)
-		return ixy_fail(EINVAL, "%s: there is no receive queue %u", dev->name, queue);
-	return ixgbe_const(dev)->interrupts ? ixgbe_const(dev)->rx[queue].irq_fd : no_interrupts(dev);
+	return ixgbe_const(dev)->rx[queue].irq_fd;
 }
 
 /* The read empties an eventfd; it fails with EAGAIN where it was empty, which is as good. */
@@ -149,7 +141,7 @@ void ixgbe_rx_irq_arm(struct ixy_device *dev, uint16_t queue)
 
 int ixgbe_event_fd(const struct ixy_device *dev)
 {
-	return ixgbe_const(dev)->interrupts ? ixgbe_const(dev)->event_fd : no_interrupts(dev);
+	return ixgbe_const(dev)->event_fd;
 }
 
 void ixgbe_event_clear(struct ixgbe_device *dev)

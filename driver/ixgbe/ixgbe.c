@@ -385,11 +385,7 @@ static int ixgbe_open(struct pci_device *pci, const struct ixy_options *options,
 	dev->rx_ring = options->rx_ring;
 	dev->tx_ring = options->tx_ring;
 	dev->irq_interval_us = options->irq_interval_us;
-	dev->interrupts = !options->no_interrupts && pci->irq_count > options->rx_queues;
-	/* Where there are none at all, that is how the transport is. */
-	if (!options->no_interrupts && !dev->interrupts && pci->irq_count > 0)
-		ixy_log(IXY_LOG_INFO, "%s: %u interrupt vectors where %u are needed: the queues are polled",
-			pci->name, pci->irq_count, options->rx_queues + 1u);
+	dev->interrupts = pci_has_vectors(pci, options);
 	dev->ixy.capabilities = IXY_CAP_RX_CSUM | IXY_CAP_TX_CSUM | IXY_CAP_TSO | IXY_CAP_USO | IXY_CAP_RSS |
 				IXY_CAP_JUMBO | (dev->interrupts ? IXY_CAP_INTERRUPTS : 0);
 	dev->event_fd = -1;

@@ -171,6 +171,18 @@ int pci_intx_off(struct pci_device *pci)
 	return err ? ixy_fail_context(err, "PCI command register") : 0;
 }
 
+bool pci_has_vectors(const struct pci_device *pci, const struct ixy_options *options)
+{
+	if (options->no_interrupts)
+		return false;
+	if (pci->irq_count > options->rx_queues)
+		return true;
+	if (pci->irq_count > 0) /* where there are none at all, that is how the transport is */
+		ixy_log(IXY_LOG_INFO, "%s: %u interrupt vectors where %u are needed: the queues are polled",
+			pci->name, pci->irq_count, options->rx_queues + 1u);
+	return false;
+}
+
 /* --- power --------------------------------------------------------------------------------------- */
 
 /* 1 if the function was in another power state than D0 and is in D0 now, 0 if it was there. */

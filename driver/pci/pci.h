@@ -130,6 +130,12 @@ bool pci_spec(const char *spec);
 int pci_bus_master(struct pci_device *pci, bool on);
 
 /*
+ * True if the options want interrupts and there are enough vectors, one for each receive queue and one for the rest. Too
+ * few are told in the log.
+ */
+bool pci_has_vectors(const struct pci_device *pci, const struct ixy_options *options);
+
+/*
  * For a function whose registers read all-ones: see whether it sleeps (D3) or has lost the addresses of its BARs,
  * and mend that. Its registers are those of a fresh reset then. Returns 1 if something was mended, 0 if nothing
  * had to be, -ENODEV if configuration space is silent, too, or another negative errno where it stays broken.

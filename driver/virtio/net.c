@@ -147,12 +147,7 @@ static int irq_start(struct net_device *dev)
 
 static int net_event_fd(const struct ixy_device *ixy)
 {
-	const struct net_device *dev = net_device_const(ixy);
-
-	return dev->interrupts
-		       ? dev->event_fd
-		       : ixy_fail(ENOTSUP, "%s: the device has no interrupts, or was opened without: poll it",
-				 ixy->name);
+	return net_device_const(ixy)->event_fd;
 }
 
 /* --- up and down -------------------------------------------------------------------------------------- */
@@ -507,10 +502,7 @@ static int net_open(struct pci_device *pci, const struct ixy_options *options, s
 	snprintf(dev->ixy.name, sizeof(dev->ixy.name), "%s", pci->name);
 	dev->ixy.pci = pci;
 	dev->ixy.rx_queues = dev->ixy.tx_queues = options->rx_queues;
-	dev->interrupts = !options->no_interrupts && pci->irq_count > options->rx_queues;
-	if (!options->no_interrupts && !dev->interrupts && pci->irq_count > 0)
-		ixy_log(IXY_LOG_INFO, "%s: %u interrupt vectors where %u are needed: the queues are polled",
-			pci->name, pci->irq_count, options->rx_queues + 1u);
+	dev->interrupts = pci_has_vectors(pci, options);
 	dev->up = true;
 	err = irq_open(dev);
 	if (!err)

@@ -325,14 +325,7 @@ uint32_t net_rx_batch(struct ixy_device *ixy, uint16_t queue, struct pkt_buf *bu
 
 int net_rx_irq_fd(const struct ixy_device *ixy, uint16_t queue)
 {
-	const struct net_device *dev = net_device_const(ixy);
-
-	if (queue >= ixy->rx_queues)
-		return ixy_fail(EINVAL, "%s: there is no receive queue %u", ixy->name, queue);
-	if (!dev->interrupts)
-		return ixy_fail(ENOTSUP, "%s: the device has no interrupts, or was opened without: poll it",
-			ixy->name);
-	return dev->rx[queue].irq_fd;
+	return net_device_const(ixy)->rx[queue].irq_fd;
 }
 
 void net_rx_irq_arm(struct ixy_device *ixy, uint16_t queue)

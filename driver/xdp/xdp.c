@@ -254,8 +254,8 @@ static int xdp_rx_irq_fd(const struct ixy_device *ixy, uint16_t queue)
 {
 	const struct xdp_device *dev = xdp_device_const(ixy);
 
-	if (!dev->interrupts || !dev->queues[queue].socket)
-		return -ENOTSUP;
+	if (!dev->queues[queue].socket)
+		return ixy_fail(ENOTSUP, "%s: it has no sockets while it is stopped", ixy->name);
 	return xsk_socket_fd(dev->queues[queue].socket);
 }
 
@@ -274,9 +274,7 @@ static void xdp_rx_irq_arm(struct ixy_device *ixy, uint16_t queue)
 
 static int xdp_event_fd(const struct ixy_device *ixy)
 {
-	const struct xdp_device *dev = xdp_device_const(ixy);
-
-	return dev->interrupts ? netif_event_fd(dev->netif) : -ENOTSUP;
+	return netif_event_fd(xdp_device_const(ixy)->netif);
 }
 
 /* --- start and stop ---------------------------------------------------------------------------------- */
@@ -524,7 +522,6 @@ int xdp_open(const char *text, const struct ixy_options *options, struct ixy_dev
 				(options->no_interrupts ? 0 : IXY_CAP_INTERRUPTS);
 	dev->ixy.rx_queues = dev->ixy.tx_queues = queues;
 	dev->mode = spec.mode;
-	dev->interrupts = !options->no_interrupts;
 	dev->rx_ring = options->rx_ring;
 	dev->tx_ring = options->tx_ring;
 	err = set_up_device(dev, &spec, options);

@@ -109,7 +109,6 @@ struct xdp_device {
 	struct xdp_filter filter;
 	enum xsk_mode mode; /* as asked for */
 	bool multi_buffer;
-	bool interrupts;
 	bool running, gone, promisc, allmulti;
 	uint16_t rx_ring, tx_ring;
 	struct ixy_mac *unicast; /* the user's list, without the device's own address */
