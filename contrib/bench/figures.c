@@ -26,6 +26,7 @@
 
 #include "contrib/bench/forward_rig.h"
 #include "contrib/bench/steps.h"
+#include "driver/clock.h"
 #include "driver/dma.h"
 #include "netns-tests/softnic/vtd.h"
 
@@ -130,13 +131,13 @@ static double time_forwarding(struct rig *rig, struct instant_nic *nic, uint32_t
 	uint64_t best = UINT64_MAX;
 
 	for (unsigned i = 0; i < RUNS; i++) {
-		uint64_t start = rig_now_ns(), ns;
+		uint64_t start = clock_ns(), ns;
 
 		if (nic)
 			forward_instantly(rig, nic, batch, frames);
 		else
 			forward_modelled(rig, batch, frames);
-		ns = rig_now_ns() - start;
+		ns = clock_ns() - start;
 		best = ns < best ? ns : best;
 	}
 	return (double)best / frames;
@@ -306,7 +307,7 @@ struct lane {
 	struct ixy_device *dev;
 	uint16_t queue;
 	pthread_barrier_t *start;
-	uint64_t frames, begin, end; /* when, rig_now_ns() */
+	uint64_t frames, begin, end; /* when, clock_ns() */
 } __attribute__((aligned(64)));
 
 static void *run_lane(void *argument)
@@ -316,14 +317,14 @@ static void *run_lane(void *argument)
 
 	instant_open(&nic, lane->dev, lane->queue);
 	pthread_barrier_wait(lane->start);
-	lane->begin = rig_now_ns();
+	lane->begin = clock_ns();
 	do {
 		for (unsigned i = 0; i < 256; i++) {
 			instant_receive(&nic, 32);
 			lane->frames += forward(lane->dev, lane->queue, 32);
 			instant_send(&nic);
 		}
-		lane->end = rig_now_ns();
+		lane->end = clock_ns();
 	} while (lane->end - lane->begin < THREAD_NS);
 	return NULL;
 }

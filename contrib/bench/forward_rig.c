@@ -4,7 +4,6 @@
 #include <err.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static void swallow(struct wire *wire, const uint8_t *frame, size_t size)
 {
@@ -67,12 +66,4 @@ void rig_feed(struct rig *rig, uint32_t size, uint32_t count)
 	for (uint32_t i = 0; i < count; i++)
 		nic_receive(rig->nic, rig->frame, size);
 	nic_receive_flush(rig->nic);
-}
-
-uint64_t rig_now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }

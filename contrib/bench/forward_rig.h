@@ -33,6 +33,4 @@ void rig_close(struct rig *rig);
 /* Put count frames of size bytes on the wire; the NIC receives them. */
 void rig_feed(struct rig *rig, uint32_t size, uint32_t count);
 
-uint64_t rig_now_ns(void); /* CLOCK_MONOTONIC */
-
 #endif

@@ -25,6 +25,7 @@
 #include <valgrind/callgrind.h>
 
 #include "contrib/bench/forward_rig.h"
+#include "driver/clock.h"
 
 #define MAX_BATCH   256
 #define TCP_FRAME   1514
@@ -119,7 +120,7 @@ static inline uint64_t border(bool counted)
 	if (!counted)
 		return 0;
 	CALLGRIND_TOGGLE_COLLECT;
-	return RUNNING_ON_VALGRIND ? 0 : rig_now_ns();
+	return RUNNING_ON_VALGRIND ? 0 : clock_ns();
 }
 
 /* Send frames through in batches; returns the nanoseconds that went into part. */
