@@ -97,6 +97,35 @@ void pci_close(struct pci_device *pci)
 	ixy_error_restore(&error);
 }
 
+/* --- config space -------------------------------------------------------------------------------- */
+
+int transport_config_read(
+	struct pci_device *pci, int fd, uint64_t start, uint32_t offset, void *data, uint32_t len)
+{
+	ssize_t got = pread(fd, data, len, (off_t)(start + offset));
+	int error;
+
+	if (got == (ssize_t)len)
+		return 0;
+	error = got < 0 ? errno : EIO;
+	memset(data, 0xff, len);
+	return ixy_fail(
+		error, "%s: cannot read config space at 0x%x: %s", pci->name, offset, strerror(error));
+}
+
+int transport_config_write(
+	struct pci_device *pci, int fd, uint64_t start, uint32_t offset, const void *data, uint32_t len)
+{
+	ssize_t sent = pwrite(fd, data, len, (off_t)(start + offset));
+	int error;
+
+	if (sent == (ssize_t)len)
+		return 0;
+	error = sent < 0 ? errno : EIO;
+	return ixy_fail(
+		error, "%s: cannot write config space at 0x%x: %s", pci->name, offset, strerror(error));
+}
+
 static int read_word(struct pci_device *pci, uint32_t offset, uint16_t *value)
 {
 	uint8_t raw[2];

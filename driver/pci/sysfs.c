@@ -67,27 +67,12 @@ static int read_id(struct sysfs_device *device, const char *name, uint16_t *id)
 
 static int config_read(struct pci_device *pci, uint32_t offset, void *data, uint32_t len)
 {
-	ssize_t got = pread(device_of(pci)->config, data, len, offset);
-	int error;
-
-	if (got == (ssize_t)len)
-		return 0;
-	error = got < 0 ? errno : EIO;
-	memset(data, 0xff, len);
-	return ixy_fail(
-		error, "%s: cannot read config space at 0x%x: %s", pci->name, offset, strerror(error));
+	return transport_config_read(pci, device_of(pci)->config, 0, offset, data, len);
 }
 
 static int config_write(struct pci_device *pci, uint32_t offset, const void *data, uint32_t len)
 {
-	ssize_t sent = pwrite(device_of(pci)->config, data, len, offset);
-	int error;
-
-	if (sent == (ssize_t)len)
-		return 0;
-	error = sent < 0 ? errno : EIO;
-	return ixy_fail(
-		error, "%s: cannot write config space at 0x%x: %s", pci->name, offset, strerror(error));
+	return transport_config_write(pci, device_of(pci)->config, 0, offset, data, len);
 }
 
 /* Physical memory is all reachable: there is nothing to map. */

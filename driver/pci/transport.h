@@ -52,6 +52,15 @@ void transport_bar_write(
 void transport_bars_close(struct pci_device *pci);
 
 /*
+ * Config space in a file of the kernel's, from `start` on: ops->config_read() and ops->config_write() for those that
+ * have one. What cannot be read is all-ones.
+ */
+int transport_config_read(
+	struct pci_device *pci, int fd, uint64_t start, uint32_t offset, void *data, uint32_t len);
+int transport_config_write(
+	struct pci_device *pci, int fd, uint64_t start, uint32_t offset, const void *data, uint32_t len);
+
+/*
  * Which addresses the function is given: what the user asked for, or else `usual`. For ways on which both are
  * possible.
  */

@@ -45,29 +45,16 @@ static struct vfio_device *device_of(struct pci_device *pci)
 
 static int config_read(struct pci_device *pci, uint32_t offset, void *data, uint32_t len)
 {
-	struct vfio_device *device = device_of(pci);
-	ssize_t got = pread(device->fd, data, len, (off_t)(device->config + offset));
-	int error;
+	const struct vfio_device *device = device_of(pci);
 
-	if (got == (ssize_t)len)
-		return 0;
-	error = got < 0 ? errno : EIO;
-	memset(data, 0xff, len);
-	return ixy_fail(
-		error, "%s: cannot read config space at 0x%x: %s", pci->name, offset, strerror(error));
+	return transport_config_read(pci, device->fd, device->config, offset, data, len);
 }
 
 static int config_write(struct pci_device *pci, uint32_t offset, const void *data, uint32_t len)
 {
-	struct vfio_device *device = device_of(pci);
-	ssize_t sent = pwrite(device->fd, data, len, (off_t)(device->config + offset));
-	int error;
+	const struct vfio_device *device = device_of(pci);
 
-	if (sent == (ssize_t)len)
-		return 0;
-	error = sent < 0 ? errno : EIO;
-	return ixy_fail(
-		error, "%s: cannot write config space at 0x%x: %s", pci->name, offset, strerror(error));
+	return transport_config_write(pci, device->fd, device->config, offset, data, len);
 }
 
 /* --- DMA ----------------------------------------------------------------------------------------- */
