@@ -338,13 +338,19 @@ static void write_l4(const struct gso *gso, uint8_t *l4, size_t l4_size, bool la
 		l4[13] &= (uint8_t)~TCP_CWR;
 }
 
+/* Of the pseudo-header, not folded. */
+static uint64_t sum_pseudo(const struct gso *gso, const uint8_t *ip, size_t l4_size)
+{
+	uint8_t protocol = gso->tcp ? IPPROTO_TCP : IPPROTO_UDP;
+	return gso->ipv6 ? checksum_pseudo6(ip + 8, ip + 24, protocol, (uint32_t)l4_size)
+			 : checksum_pseudo4(ip + 12, ip + 16, protocol, (uint32_t)l4_size);
+}
+
 static void write_checksum(
 	const struct gso *gso, const uint8_t *ip, uint8_t *l4, size_t l4_size, uint64_t sum)
 {
 	uint8_t *field = l4 + (gso->tcp ? TCP_CSUM : UDP_CSUM);
-	uint8_t protocol = gso->tcp ? IPPROTO_TCP : IPPROTO_UDP;
-	sum += gso->ipv6 ? checksum_pseudo6(ip + 8, ip + 24, protocol, (uint32_t)l4_size)
-			 : checksum_pseudo4(ip + 12, ip + 16, protocol, (uint32_t)l4_size);
+	sum += sum_pseudo(gso, ip, l4_size);
 	memset(field, 0, 2);
 	uint16_t result = checksum_finish(checksum_add(sum, l4, gso->header_size - gso->l4));
 	if (!gso->tcp && result == 0)
@@ -413,10 +419,8 @@ ssize_t gso_next_copy(struct gso *gso, uint8_t *segment)
 int gso_whole(const struct gso *gso, struct virtio_net_hdr *vnet, uint8_t *header)
 {
 	size_t l4_size = gso->header_size - gso->l4 + gso->payload_left;
-	uint8_t protocol = gso->tcp ? IPPROTO_TCP : IPPROTO_UDP;
 	unsigned csum_offset = gso->tcp ? TCP_CSUM : UDP_CSUM;
 	uint8_t *ip = header + gso->l3, *l4 = header + gso->l4;
-	uint64_t pseudo;
 	uint16_t sum;
 	if (!gso->complete || gso->l4 - gso->l3 + l4_size > IP_PACKET_MAX)
 		return -EINVAL;
@@ -424,9 +428,7 @@ int gso_whole(const struct gso *gso, struct virtio_net_hdr *vnet, uint8_t *heade
 	write_ip(gso, ip, l4_size);
 	if (!gso->tcp)
 		put16(l4 + 4, (uint32_t)l4_size);
-	pseudo = gso->ipv6 ? checksum_pseudo6(ip + 8, ip + 24, protocol, (uint32_t)l4_size)
-			   : checksum_pseudo4(ip + 12, ip + 16, protocol, (uint32_t)l4_size);
-	sum = checksum_fold(pseudo);
+	sum = checksum_fold(sum_pseudo(gso, ip, l4_size));
 	memcpy(l4 + csum_offset, &sum, sizeof sum);
 	*vnet = (struct virtio_net_hdr){
 		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
