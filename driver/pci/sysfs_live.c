@@ -7,43 +7,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netdb.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include <sys/socket.h>
 
 #include "driver/error.h"
-
-/* An address of an interface that is up, in text; false if it has none or is down. */
-static bool find_address(const char *interface, char *text, size_t size)
-{
-	struct ifaddrs *list;
-	bool found = false;
-
-	if (getifaddrs(&list) < 0)
-		return false;
-	for (struct ifaddrs *entry = list; entry && !found; entry = entry->ifa_next) {
-		socklen_t length;
-
-		if (strcmp(entry->ifa_name, interface) != 0 || !entry->ifa_addr ||
-			!(entry->ifa_flags & IFF_UP))
-			continue;
-		if (entry->ifa_addr->sa_family == AF_INET)
-			length = sizeof(struct sockaddr_in);
-		else if (entry->ifa_addr->sa_family == AF_INET6)
-			length = sizeof(struct sockaddr_in6);
-		else
-			continue;
-		found = getnameinfo(
-				entry->ifa_addr, length, text, (socklen_t)size, NULL, 0, NI_NUMERICHOST) == 0;
-	}
-	freeifaddrs(list);
-	return found;
-}
+#include "driver/ifaddr.h"
 
 /* The bridge or bond that it is a port of. */
 static bool find_master(int net, const char *interface, char *master, size_t size)
@@ -66,7 +36,7 @@ static int refuse_interface(int net, const char *name, const char *interface)
 {
 	char text[256];
 
-	if (find_address(interface, text, sizeof(text)))
+	if (ifaddr_find(interface, true, text, sizeof(text)))
 		return ixy_fail(EBUSY,
 			"%s is the live interface %s with the address %s: "
 			"take it down first (ip link set %s down), or take the NIC away from it with --force",

@@ -6,14 +6,11 @@
 #include "driver/xdp/netif.h"
 
 #include <errno.h>
-#include <ifaddrs.h>
 #include <linux/ethtool.h>
 #include <linux/if_packet.h>
 #include <linux/rtnetlink.h>
 #include <linux/sockios.h>
-#include <netdb.h>
 #include <net/if_arp.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +19,7 @@
 #include <unistd.h>
 
 #include "driver/error.h"
+#include "driver/ifaddr.h"
 
 #define ANSWER_SIZE 32768 /* of RTM_GETLINK; the kernel's own tools ask with as much */
 
@@ -361,40 +359,11 @@ int netif_set_multicast(struct netif *netif, const struct ixy_mac macs[], size_t
 
 /* --- whose it is ------------------------------------------------------------------------------------- */
 
-/* An address that somebody gave it, in text. */
-static bool find_address(const char *name, char *text, size_t size)
-{
-	struct ifaddrs *list;
-	bool found = false;
-
-	if (getifaddrs(&list) < 0)
-		return false;
-	for (const struct ifaddrs *entry = list; entry && !found; entry = entry->ifa_next) {
-		socklen_t length = sizeof(struct sockaddr_in);
-
-		if (!entry->ifa_addr || strcmp(entry->ifa_name, name) != 0)
-			continue;
-		if (entry->ifa_addr->sa_family == AF_INET6) {
-			const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(void *)entry->ifa_addr;
-
-			if (IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr))
-				continue;
-			length = sizeof(*v6);
-		} else if (entry->ifa_addr->sa_family != AF_INET) {
-			continue;
-		}
-		found = getnameinfo(
-				entry->ifa_addr, length, text, (socklen_t)size, NULL, 0, NI_NUMERICHOST) == 0;
-	}
-	freeifaddrs(list);
-	return found;
-}
-
 static int refuse_live(const struct link_info *info)
 {
-	char text[NI_MAXHOST];
+	char text[256];
 
-	if (info->flags & IFF_UP && find_address(info->name, text, sizeof(text)))
+	if (ifaddr_find(info->name, false, text, sizeof(text)))
 		return ixy_fail(EBUSY,
 			"%s is live, with the address %s: take it away first (ip address flush dev %s), or "
 			"take "
