@@ -8,6 +8,7 @@
 #	figures.c           what is measured of the driver alone
 #	published.txt       the published curves' numbers, and where they are from
 #	wires.sh columns.sh ixy-tapd on a wire, as for bench.sh
+#	common.sh           beginning, the way out, plots
 #
 #	FIGURES=...         some of: batch instructions latency safety queues
 #	FIGURES_SECONDS=4   a load
@@ -23,12 +24,10 @@ bench=$(dirname "$0")
 out=$build/figures
 loads=(1000 10000 50000) # frames a second
 
-if [ "$(id -u)" != 0 ]; then
-	echo "the figures are measured in network namespaces, which takes root; run: sudo make figures" >&2
-	exit 77
-fi
-
-dir=$(mktemp -d /tmp/ixy-figures.XXXXXX) || exit 1
+# shellcheck source=common.sh
+. "$bench/common.sh"
+need_root "the figures are measured in network namespaces" figures
+make_dir figures
 mkdir -p "$out"
 
 # shellcheck source=wires.sh
@@ -180,9 +179,6 @@ measure_latency()
 
 # --- the run -----------------------------------------------------------------------------------------------------------
 
-read -r load_before _ </proc/loadavg
-! awk "BEGIN { exit !($load_before > 0.3) }" ||
-	echo "note: this machine is busy (load $load_before): the figures will be too"
 # make_figure NAME
 make_figure()
 {
@@ -200,6 +196,7 @@ make_figure()
 }
 
 count=0 status=0
+note_load
 for figure in "${figures[@]}"; do
 	start=$SECONDS
 	printf '[%d/%d] %s:' "$((count += 1))" "${#figures[@]}" "$figure"

@@ -6,14 +6,12 @@
 gnuplot_to()
 {
 	{
-		echo "set encoding utf8; set terminal svg size $2,460 font 'sans,13' background 'white'"
-		echo "set output '$out/$1.svg'; set datafile missing '-'; set border 3"
-		echo "set xtics nomirror; set ytics nomirror; set key outside bottom center horizontal; set yrange [0:*]"
+		echo "set datafile missing '-'; set key outside bottom center horizontal"
 		echo "set grid lc rgb '#dddddd'; set style fill solid 0.9 noborder"
 		# Ours, in three colours, and the published ones
 		echo "ours = '#1f6fb4'; ours2 = '#2ca089'; ours3 = '#e08214'; c = '#555555'; rust = '#b0482f'"
 		cat
-	} | gnuplot 2>"$dir/gnuplot" || sed 's/^/gnuplot: /' "$dir/gnuplot" >&2
+	} | plot_svg "$out/$1.svg" "$2" 460
 }
 
 plot_batch()
@@ -154,8 +152,7 @@ image()
 
 write_page()
 {
-	local load commit
-	commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
+	local rate
 	{
 		cat <<-EOF
 			<!DOCTYPE html>
@@ -164,8 +161,8 @@ write_page()
 			td, th { padding: 0.1em 0.8em; text-align: right } td:first-child, th:first-child { text-align: left }</style>
 			</head><body>
 			<h1>Figures</h1>
-			<p>$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(nproc) cores,
-			Linux $(uname -r), load before $load_before, commit $commit, $(date -u +%F).</p>
+			<p>$(processor_name), $(nproc) cores,
+			Linux $(uname -r), load before $load, commit $(commit_name), $(date -u +%F).</p>
 			<p>The published curves are of ixy, on an 82599 of silicon, a core to itself, and a load generator beside it. Here there is
 			no such card: the NIC is a model in software, which shares the cores of this machine with the driver and the traffic. So a
 			published curve beside ours is a landmark, not a race; only instructions are the same thing on both sides. Where each
@@ -189,8 +186,8 @@ write_page()
 
 			<h2>Latency</h2>
 		EOF
-		for load in "${loads[@]}"; do
-			image "latency-$load"
+		for rate in "${loads[@]}"; do
+			image "latency-$rate"
 		done
 		cat <<-EOF
 			<p>Round trips of small datagrams from a socket on the far end of the wire, through software NIC and ixy-tapd, to a program on

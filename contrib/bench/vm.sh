@@ -5,6 +5,7 @@
 #	vm.sh         this file: the guest's life, turns, measurements
 #	vm_guest.sh   what runs in the guest: the columns
 #	report.sh     the samples as JSON, as a table, and as plots (bench.sh uses the same)
+#	common.sh     beginning and the way out
 #
 #	guest (QEMU): ixy0 == (what is measured) == NIC ~~~~ p0 :namespace of this machine
 #	in: from p0 to ixy0; out: the other way
@@ -45,17 +46,14 @@ ixgbe) guest_arguments='' driver=uio_pci_generic stock=ixgbe ;;
 	;;
 esac
 
-if [ "$(id -u)" != 0 ]; then
-	echo "the bench makes network namespaces, which takes root; run: sudo make bench-vm" >&2
-	exit 77
-fi
-
-dir=$(mktemp -d /tmp/ixy-bench-vm.XXXXXX) || exit 1
+# shellcheck source=common.sh
+. "$bench/common.sh"
+need_root "the bench makes network namespaces" bench-vm
+make_dir bench-vm
 samples=$dir/samples
 : >"$samples"
 column=''  # the one that is being measured
 peer=''    # the namespace
-helpers=() # traffic in it
 vm=''      # the shell's process
 patience=600 # seconds, while the guest boots
 # shellcheck disable=SC2034 # report.sh's
@@ -101,29 +99,13 @@ floors=(
 
 # --- the guest and the way out ---------------------------------------------------------------------------------
 
-end_helpers()
+tear_down()
 {
-	local pid
-	for pid in ${helpers[@]+"${helpers[@]}"}; do
-		kill "$pid" 2>/dev/null
-	done
-	helpers=()
-}
-
-cleanup()
-{
-	local status=$?
-	trap '' INT TERM
 	end_helpers
 	# At the end of its input the shell ends the guest, and takes its namespaces away.
 	exec 6>&-
 	[ -z "$vm" ] || timeout 30 tail --pid="$vm" -f /dev/null || kill "$vm"
-	rm -rf "$dir"
-	exit $status
 }
-trap cleanup EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 trap : PIPE # the guest is gone: guest() says so
 
 # guest WORD...: a line for a shell in the guest; prints what that prints, returns its status. An answer that comes too
@@ -259,12 +241,9 @@ measure_idle()
 # The peer may still know the MAC address of the column before.
 reaches_guest()
 {
-	local tries
 	ip -n "$peer" neigh flush dev p0
-	for tries in {1..20}; do
-		! at_peer ping -q -c 1 -W 1 10.82.59.1 >/dev/null || return 0
-	done
-	echo "no answer to $tries pings" >>"$dir/words"
+	until_true 1 at_peer ping -q -c 1 -W 1 10.82.59.1 && return
+	echo "no answer to 20 pings" >>"$dir/words"
 	return 1
 }
 
@@ -307,8 +286,7 @@ print_floors()
 
 # --- the run ---------------------------------------------------------------------------------------------------
 
-read -r load _ </proc/loadavg
-! awk "BEGIN { exit !($load > 0.3) }" || echo "note: this machine is busy (load $load): the figures will be too"
+note_load
 if ! boot; then
 	echo "the guest did not come up" >&2
 	cat "$dir/log" >&2
