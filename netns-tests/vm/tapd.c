@@ -1,6 +1,8 @@
 /* ixy-tapd in the guest. See tapd.h. */
 #include "tapd.h"
 
+#include <unistd.h>
+
 #include "traffic.h"
 
 #define READY_SECONDS 30
@@ -80,6 +82,30 @@ uint64_t tapd_count(struct vm *vm, const char *expression)
 	if (ask_jq("", expression, vm->output) || *command_output() < '0' || *command_output() > '9')
 		fail_msg("%s is no number in %s", expression, vm->output);
 	return strtoull(command_output(), NULL, 10);
+}
+
+void tapd_assert_unprivileged(struct vm *vm)
+{
+	vm_ok(vm, "! grep -E '^Cap(Inh|Prm|Eff|Bnd|Amb):.*[1-9a-f]' /proc/$(cat /run/tapd.pid)/status && "
+		  "grep '^Uid:.*" TAPD_USER "' /proc/$(cat /run/tapd.pid)/status");
+}
+
+uint64_t tapd_ticks(struct vm *vm)
+{
+	return vm_number(vm, "f=/proc/$(cat /run/tapd.pid)/stat; a=$(awk '{ print $14 + $15 }' $f); sleep 3; "
+			     "awk -v a=$a '{ print $14 + $15 - a }' $f");
+}
+
+void tapd_assert_woken_by_interrupts(struct vm *vm)
+{
+	uint64_t wakeups = tapd_count(vm, ".queues[0].wakeups"), sleeps = tapd_count(vm, ".queues[0].sleeps");
+	uint64_t ticks = tapd_ticks(vm);
+
+	/* Without interrupts it would nap at least a thousand times a second. */
+	assert_in_range(tapd_count(vm, ".queues[0].sleeps") - sleeps, 0, 300);
+	assert_in_range(ticks, 0, 3 * (uint64_t)sysconf(_SC_CLK_TCK) / 4);
+	command_ok(vm->rig->peer, "ping -nqc20 -i0.05 -W5 %s", vm->rig->v4_host);
+	assert_true(tapd_count(vm, ".queues[0].wakeups") >= wakeups + 20);
 }
 
 /* A signal, if any; it ends with this code, and its interface with it. Returns what it printed last. */

@@ -13,6 +13,18 @@
 #define TAPD_CONFIG     78
 
 /*
+ * A user of the guest that nobody has heard of; and a prefix to run something as that one, with no capability, now or
+ * ever, neither root's nor by a file's. TAPD_AS_USER has enough memory to lock, too.
+ */
+#define TAPD_USER "54321"
+#define TAPD_DROP                                                                                 \
+	"setpriv --reuid=" TAPD_USER " --regid=" TAPD_USER " --clear-groups --bounding-set=-all " \
+	"--inh-caps=-all --ambient-caps=-all --no-new-privs"
+#define TAPD_AS_USER "prlimit --memlock=134217728 " TAPD_DROP
+/* It runs so. */
+void tapd_assert_unprivileged(struct vm *vm);
+
+/*
  * `PREFIX ixy-tapd --json OPTIONS NIC ixy0` on the PCI function under test (vm->nic), with a prefix such as
  * "prlimit --memlock=1048576 setpriv ...": start it and wait until it is ready.
  */
@@ -34,6 +46,11 @@ void tapd_assert_said(struct vm *vm, const char *words);
  * "[.queues[].sleeps] | add".
  */
 uint64_t tapd_count(struct vm *vm, const char *expression);
+
+/* Clock ticks of processor time that it takes in the next three seconds. */
+uint64_t tapd_ticks(struct vm *vm);
+/* Where nothing comes, its first queue sleeps; each frame of those that come one by one wakes it by an interrupt. */
+void tapd_assert_woken_by_interrupts(struct vm *vm);
 
 /* It ends by itself, with this exit code, and its interface with it. */
 void tapd_await_end(struct vm *vm, int code);

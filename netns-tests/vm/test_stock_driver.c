@@ -475,10 +475,7 @@ static void the_cable_can_be_pulled_and_plugged(void **state)
 	struct vm *vm = *state;
 
 	for (unsigned i = 0; i < 3; i++) {
-		rig_ctl(vm->rig, "link 0 out");
-		traffic_await_carrier(vm, "eth0", false);
-		rig_ctl(vm->rig, "link 0 in");
-		traffic_await_carrier(vm, "eth0", true);
+		traffic_replug(vm, "eth0");
 		traffic_pings(vm);
 	}
 	vm_ok(vm, "dmesg | grep -c 'eth0: NIC Link is Down' | grep -x 3");

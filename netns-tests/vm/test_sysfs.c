@@ -11,9 +11,8 @@ static int boot(void **state)
 
 	vm_boot(state);
 	vm = *state;
-	vm_ok(vm, "modprobe tun && modprobe ixgbe && mkdir -p /dev/hugepages && mount -t hugetlbfs huge "
-		  "/dev/hugepages && "
-		  "echo 64 >/proc/sys/vm/nr_hugepages && grep -x 64 /proc/sys/vm/nr_hugepages");
+	vm_ok(vm, "modprobe tun && modprobe ixgbe");
+	vm_huge_pages(vm, 64);
 	return 0;
 }
 
@@ -34,10 +33,7 @@ static void traffic_passes_and_the_kernel_gets_the_function_back(void **state)
 
 	tapd_up(vm, "");
 	vm_ok(vm, "! test -e /sys/bus/pci/devices/" VM_NIC "/driver && ! test -e /sys/class/net/eth0");
-	traffic_pings(vm);
-	traffic_sizes(vm);
-	traffic_streams(vm);
-	traffic_file(vm);
+	traffic_all(vm, (struct traffic){0});
 	tapd_down(vm, ".resets == 0 and .nic.crc_errors == 0 and .rx.frames > 1000 and .tx.frames > 1000");
 	assert_kernel_driver_works(vm);
 	vm_assert_no_violation(vm);
@@ -75,9 +71,9 @@ static void missing_huge_pages_are_named_and_the_function_given_back(void **stat
 {
 	struct vm *vm = *state;
 
-	vm_ok(vm, "echo 0 >/proc/sys/vm/nr_hugepages");
+	vm_huge_pages(vm, 0);
 	tapd_refuses(vm, "", VM_NIC " ixy0", TAPD_DEVICE, "huge pages");
-	vm_ok(vm, "echo 64 >/proc/sys/vm/nr_hugepages");
+	vm_huge_pages(vm, 64);
 	assert_kernel_driver_works(vm);
 	vm_assert_no_violation(vm);
 }
@@ -103,10 +99,10 @@ static void a_function_reset_under_traffic_is_recovered_from(void **state)
 	struct vm *vm = *state;
 
 	tapd_up(vm, "");
-	vm_ok(vm,
-		"ping -nqf -w 2 %s & sleep 1; echo 1 >/sys/bus/pci/devices/" VM_NIC "/reset; wait; "
-		"i=0; until ping -nqc1 -W1 %s; do i=$((i + 1)); test $i -lt 15 || exit 1; done",
-		vm->rig->v4_peer, vm->rig->v4_peer);
+	traffic_begin_flood(vm, "ixy0");
+	vm_ok(vm, "echo 1 >/sys/bus/pci/devices/" VM_NIC "/reset");
+	traffic_await_recovery(vm);
+	traffic_end_flood(vm);
 	traffic_pings(vm);
 	tapd_down(vm, ".resets >= 1");
 	assert_kernel_driver_works(vm);

@@ -20,9 +20,8 @@ static int boot(void **state)
 
 	vm_boot_with(state, &options);
 	vm = *state;
-	vm_ok(vm,
-		"modprobe tun && modprobe vfio_iommu_type1 allow_unsafe_interrupts=1 && modprobe vfio-pci && "
-		"echo 48 >/proc/sys/vm/nr_hugepages && grep -x 48 /proc/sys/vm/nr_hugepages");
+	vm_ok(vm, "modprobe tun && modprobe vfio_iommu_type1 allow_unsafe_interrupts=1 && modprobe vfio-pci");
+	vm_huge_pages(vm, 48);
 	return 0;
 }
 
@@ -35,27 +34,6 @@ static void prepare(struct vm *vm, bool vfio)
 		vfio ? "vfio-pci" : "",
 		vfio ? "echo " VM_NIC " >/sys/bus/pci/drivers_probe && readlink driver | grep /vfio-pci$"
 		     : "true");
-}
-
-/* Frames in both directions until end_flood(), or for a minute. */
-static void begin_flood(struct vm *vm)
-{
-	uint64_t before = rig_nic(vm->rig, "tx_frames");
-
-	vm_ok(vm, "ping -nqf -w 60 %s >/dev/null & echo $! >/run/flood", vm->rig->v4_peer);
-	assert_soon(10, rig_nic(vm->rig, "tx_frames") > before + 100);
-}
-
-static void end_flood(struct vm *vm)
-{
-	vm_ok(vm, "kill $(cat /run/flood)");
-}
-
-/* Frames pass again, sooner or later; recovery renews the link, which takes a moment. */
-static void await_recovery(struct vm *vm)
-{
-	vm_ok(vm, "i=0; until ping -nqc1 -W1 %s; do i=$((i + 1)); test $i -lt 20 || exit 1; done",
-		vm->rig->v4_peer);
 }
 
 /* --- gone ----------------------------------------------------------------------------------------------- */
@@ -72,12 +50,12 @@ static void remove_and_bring_back(struct vm *vm, bool vfio, bool traffic)
 	tapd_up(vm, "--queues 2");
 	traffic_pings(vm);
 	if (traffic)
-		begin_flood(vm);
+		traffic_begin_flood(vm, "ixy0");
 	vm_ok(vm, "echo 1 >" FUNCTION "/remove && ! test -e " FUNCTION);
 	tapd_await_end(vm, TAPD_DEVICE);
 	tapd_assert_said(vm, vfio ? VM_NIC ": the device has to go" : VM_NIC ": the device was removed");
 	if (traffic)
-		end_flood(vm);
+		traffic_end_flood(vm);
 	tapd_refuses(vm, "", VM_NIC " ixy0", TAPD_DEVICE, VM_NIC);
 
 	rig_ctl(vm->rig, "link 0 out");
@@ -117,11 +95,11 @@ static void what_the_kernel_wants_back_from_vfio_it_gets(void **state)
 	/* Unbinding waits until the user has let go, and tells it to. */
 	prepare(vm, true);
 	tapd_up(vm, "");
-	begin_flood(vm);
+	traffic_begin_flood(vm, "ixy0");
 	vm_ok(vm, "echo " VM_NIC " >/sys/bus/pci/drivers/vfio-pci/unbind && ! test -e " FUNCTION "/driver");
 	tapd_await_end(vm, TAPD_DEVICE);
 	tapd_assert_said(vm, VM_NIC);
-	end_flood(vm);
+	traffic_end_flood(vm);
 	vm_assert_no_violation(vm);
 }
 
@@ -131,16 +109,16 @@ static void reset_is_recovered_from(struct vm *vm, bool vfio)
 {
 	prepare(vm, vfio);
 	tapd_up(vm, "");
-	begin_flood(vm);
+	traffic_begin_flood(vm, "ixy0");
 	for (unsigned i = 1; i <= 3; i++) {
 		vm_ok(vm, "echo 1 >" FUNCTION "/reset");
-		await_recovery(vm);
+		traffic_await_recovery(vm);
 		assert_true(tapd_count(vm, ".resets") >= i);
 	}
-	end_flood(vm);
+	traffic_end_flood(vm);
 	/* Nobody would miss anything in silence, but for the next frame. */
 	vm_ok(vm, "echo 1 >" FUNCTION "/reset");
-	await_recovery(vm);
+	traffic_await_recovery(vm);
 	traffic_file(vm);
 	tapd_down(vm, ".resets >= 4");
 	vm_assert_no_violation(vm);
@@ -156,13 +134,13 @@ static void sleep_is_recovered_from(struct vm *vm, bool vfio)
 {
 	prepare(vm, vfio);
 	tapd_up(vm, "");
-	begin_flood(vm);
+	traffic_begin_flood(vm, "ixy0");
 	vm_ok(vm, SLEEP_D3);
-	await_recovery(vm);
+	traffic_await_recovery(vm);
 	tapd_assert_said(vm, "D3");
-	end_flood(vm);
+	traffic_end_flood(vm);
 	vm_ok(vm, SLEEP_D3);
-	await_recovery(vm);
+	traffic_await_recovery(vm);
 	traffic_file(vm);
 	tapd_down(vm, ".resets >= 2");
 	vm_assert_no_violation(vm);

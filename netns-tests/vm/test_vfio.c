@@ -2,20 +2,11 @@
  * ixy-tapd on a PCI function through VFIO, behind an IOMMU: with interrupts, in its own addresses, and without any
  * privilege. The software NIC translates its DMA by the guest's own tables, as an IOMMU does.
  */
-#include <unistd.h>
-
 #include "tapd.h"
 #include "traffic.h"
 
 #define FUNCTION "/sys/bus/pci/devices/" VM_NIC
 #define CHIPSET  "0000:00:1f." /* of several functions */
-
-/* A user of the guest that nobody has heard of. */
-#define USER "54321"
-/* No capability, now or ever: neither root's nor by a file's. */
-#define AS_USER                                                                                         \
-	"setpriv --reuid=" USER " --regid=" USER " --clear-groups --bounding-set=-all --inh-caps=-all " \
-	"--ambient-caps=-all --no-new-privs"
 
 /* Bind the NIC to a driver, whichever has it. "" leaves it without one. */
 static void bind(struct vm *vm, const char *driver)
@@ -39,7 +30,7 @@ static int boot(void **state)
 	vm_ok(vm, "modprobe -a tun vhost_net && modprobe vfio_iommu_type1 allow_unsafe_interrupts=1 && "
 		  "modprobe vfio-pci && "
 		  "chmod 666 /dev/net/tun");
-	vm_ok(vm, "echo 48 >/proc/sys/vm/nr_hugepages && grep -x 48 /proc/sys/vm/nr_hugepages");
+	vm_huge_pages(vm, 48);
 	bind(vm, "vfio-pci");
 	return 0;
 }
@@ -51,10 +42,7 @@ static void all_traffic_passes_in_the_programs_own_addresses(void **state)
 	struct vm *vm = *state;
 
 	tapd_up(vm, "");
-	traffic_pings(vm);
-	traffic_sizes(vm);
-	traffic_streams(vm);
-	traffic_file(vm);
+	traffic_all(vm, (struct traffic){0});
 	tapd_down(vm, ".resets == 0 and .nic.crc_errors == 0 and .rx.frames > 1000 and .tx.frames > 1000");
 	/* It is left to the driver that it was bound to, and not to the kernel's own. */
 	vm_ok(vm, "readlink " FUNCTION "/driver | grep /vfio-pci$");
@@ -67,10 +55,7 @@ static void all_traffic_passes_vhost(void **state)
 
 	tapd_up(vm, "--kernel vhost --queues 2");
 	vm_ok(vm, "cat /proc/[0-9]*/comm 2>/dev/null | grep -cx vhost-$(cat /run/tapd.pid) | grep -x 2");
-	traffic_pings(vm);
-	traffic_sizes(vm);
-	traffic_streams(vm);
-	traffic_file(vm);
+	traffic_all(vm, (struct traffic){0});
 	tapd_down(vm, ".resets == 0 and .rx.frames > 1000 and .tx.frames > 1000");
 	vm_assert_no_violation(vm);
 }
@@ -78,21 +63,10 @@ static void all_traffic_passes_vhost(void **state)
 static void an_idle_queue_sleeps_until_an_interrupt_comes(void **state)
 {
 	struct vm *vm = *state;
-	uint64_t ticks, sleeps, wakeups;
 
 	tapd_up(vm, "");
 	traffic_pings(vm);
-	wakeups = tapd_count(vm, ".queues[0].wakeups");
-	sleeps = tapd_count(vm, ".queues[0].sleeps");
-	/* Without interrupts it would nap at least a thousand times a second. */
-	ticks = vm_number(vm,
-		"f=/proc/$(cat /run/tapd.pid)/stat; a=$(awk '{ print $14 + $15 }' $f); sleep 3; "
-		"awk -v a=$a '{ print $14 + $15 - a }' $f");
-	assert_in_range(tapd_count(vm, ".queues[0].sleeps") - sleeps, 0, 300);
-	assert_in_range(ticks, 0, 3 * (uint64_t)sysconf(_SC_CLK_TCK) / 4);
-	/* Frames that come one by one each wake it. */
-	command_ok(vm->rig->peer, "ping -nqc20 -i0.05 -W5 %s", vm->rig->v4_host);
-	assert_true(tapd_count(vm, ".queues[0].wakeups") >= wakeups + 20);
+	tapd_assert_woken_by_interrupts(vm);
 	tapd_down(vm, ".resets == 0");
 	vm_assert_no_violation(vm);
 }
@@ -142,7 +116,7 @@ static void without_huge_pages_ordinary_ones_do(void **state)
 {
 	struct vm *vm = *state;
 
-	vm_ok(vm, "echo 0 >/proc/sys/vm/nr_hugepages");
+	vm_huge_pages(vm, 0);
 	tapd_up(vm, "");
 	tapd_assert_said(vm, "no free huge pages");
 	traffic_pings(vm);
@@ -150,7 +124,7 @@ static void without_huge_pages_ordinary_ones_do(void **state)
 	tapd_down(vm, ".resets == 0");
 	/* Physical addresses are another matter. */
 	tapd_refuses(vm, "", "--iova pa " VM_NIC " ixy0", TAPD_DEVICE, "huge pages");
-	vm_ok(vm, "echo 48 >/proc/sys/vm/nr_hugepages");
+	vm_huge_pages(vm, 48);
 	vm_assert_no_violation(vm);
 }
 
@@ -160,8 +134,8 @@ static void without_huge_pages_ordinary_ones_do(void **state)
 static void prepare_for_user(struct vm *vm, const char *kind)
 {
 	vm_ok(vm,
-		"chown " USER " /dev/vfio/$(basename $(readlink " FUNCTION "/iommu_group)) && "
-		"ip tuntap add ixy0 mode tap %s user " USER,
+		"chown " TAPD_USER " /dev/vfio/$(basename $(readlink " FUNCTION "/iommu_group)) && "
+		"ip tuntap add ixy0 mode tap %s user " TAPD_USER,
 		kind);
 }
 
@@ -188,22 +162,15 @@ static void a_user_without_any_capability_runs_it(void **state)
 	struct vm *vm = *state;
 
 	prepare_for_user(vm, "");
-	tapd_up_behind(vm, "prlimit --memlock=134217728 " AS_USER, "--mtu 4000");
-	vm_ok(vm, "! grep -E '^Cap(Inh|Prm|Eff|Bnd|Amb):.*[1-9a-f]' /proc/$(cat /run/tapd.pid)/status && "
-		  "grep '^Uid:.*" USER "' /proc/$(cat /run/tapd.pid)/status");
-	traffic_pings(vm);
-	traffic_sizes(vm);
-	traffic_streams(vm);
-	traffic_file(vm);
+	tapd_up_behind(vm, TAPD_AS_USER, "--mtu 4000");
+	tapd_assert_unprivileged(vm);
+	traffic_all(vm, (struct traffic){0});
 	/* What takes CAP_NET_ADMIN is root's, and the daemon follows. */
 	vm_ok(vm, "ip link set ixy0 mtu 9000 && ip link set ixy0 promisc on");
 	assert_soon(10, strtoul(rig_ctl(vm->rig, "peek 0 4268"), NULL, 16) >> 16 == 9018);
 	assert_soon(10, strtoul(rig_ctl(vm->rig, "peek 0 5080"), NULL, 16) & 0x200); /* FCTRL.UPE */
 	vm_ok(vm, "ip link set ixy0 mtu 1500 && ip link set ixy0 promisc off");
-	rig_ctl(vm->rig, "link 0 out");
-	traffic_await_carrier(vm, "ixy0", false);
-	rig_ctl(vm->rig, "link 0 in");
-	traffic_await_carrier(vm, "ixy0", true);
+	traffic_replug(vm, "ixy0");
 	traffic_pings(vm);
 	tapd_down(vm, ".resets == 0 and .mtu == 1500");
 	/* Each thing that it could not do has been said, once. */
@@ -212,7 +179,7 @@ static void a_user_without_any_capability_runs_it(void **state)
 	assert_int_equal(said_times(vm, "ip link set ixy0 mtu 4000"), 1);
 	vm_ok(vm, "ip link show ixy0 | grep NO-CARRIER");
 	/* And once more, on the interface that has kept its addresses. */
-	tapd_up_behind(vm, "prlimit --memlock=134217728 " AS_USER, "--poll");
+	tapd_up_behind(vm, TAPD_AS_USER, "--poll");
 	traffic_pings(vm);
 	tapd_down(vm, ".resets == 0");
 	forget_user(vm);
@@ -222,11 +189,11 @@ static void a_user_without_any_capability_runs_it(void **state)
 static void a_user_has_several_queues_where_the_tap_has_them(void **state)
 {
 	struct vm *vm = *state;
-	const char *prefix = "prlimit --memlock=134217728 " AS_USER;
+	const char *prefix = TAPD_AS_USER;
 
 	prepare_for_user(vm, "");
-	tapd_refuses(
-		vm, prefix, "--queues 2 " VM_NIC " ixy0", TAPD_CONFIG, "multi_queue name ixy0 user " USER);
+	tapd_refuses(vm, prefix, "--queues 2 " VM_NIC " ixy0", TAPD_CONFIG,
+		"multi_queue name ixy0 user " TAPD_USER);
 	forget_user(vm);
 	prepare_for_user(vm, "multi_queue");
 	tapd_up_behind(vm, prefix, "--queues 2");
@@ -240,17 +207,18 @@ static void a_user_has_several_queues_where_the_tap_has_them(void **state)
 static void each_thing_that_a_user_lacks_is_named(void **state)
 {
 	struct vm *vm = *state;
-	const char *enough = "prlimit --memlock=134217728 " AS_USER, *arguments = VM_NIC " ixy0";
+	const char *enough = TAPD_AS_USER, *arguments = VM_NIC " ixy0";
 
-	tapd_refuses(vm, enough, arguments, TAPD_PERMISSION, "ip tuntap add mode tap name ixy0 user " USER);
+	tapd_refuses(
+		vm, enough, arguments, TAPD_PERMISSION, "ip tuntap add mode tap name ixy0 user " TAPD_USER);
 	vm_ok(vm, "ip tuntap add ixy0 mode tap user 1");
 	tapd_refuses(vm, enough, arguments, TAPD_PERMISSION, "not for this user");
-	vm_ok(vm, "ip link del ixy0 && ip tuntap add ixy0 mode tap user " USER);
+	vm_ok(vm, "ip link del ixy0 && ip tuntap add ixy0 mode tap user " TAPD_USER);
 	tapd_refuses(vm, enough, arguments, TAPD_PERMISSION, "/dev/vfio/");
 	vm_ok(vm, "ip link del ixy0");
 
 	prepare_for_user(vm, "");
-	tapd_refuses(vm, "prlimit --memlock=1048576 " AS_USER, arguments, TAPD_DEVICE, "RLIMIT_MEMLOCK");
+	tapd_refuses(vm, "prlimit --memlock=1048576 " TAPD_DROP, arguments, TAPD_DEVICE, "RLIMIT_MEMLOCK");
 	tapd_refuses(vm, enough, "--iova pa " VM_NIC " ixy0", TAPD_PERMISSION, "CAP_SYS_ADMIN");
 	/* Nothing of all this is in the way of the next one. */
 	tapd_up_behind(vm, enough, "");
@@ -299,9 +267,9 @@ static void a_killed_daemon_leaves_a_function_that_the_next_one_takes(void **sta
 	for (unsigned i = 0; i < 3; i++) {
 		tapd_up(vm, i & 1 ? "--queues 2" : "");
 		traffic_pings(vm);
-		vm_ok(vm, "ping -nqf -w 30 %s >/dev/null & sleep 1", vm->rig->v4_peer);
+		traffic_begin_flood(vm, "ixy0");
 		tapd_kill(vm);
-		vm_ok(vm, "kill $(pidof ping)");
+		traffic_end_flood(vm);
 	}
 	tapd_up(vm, "");
 	traffic_pings(vm);
@@ -314,10 +282,10 @@ static void a_function_reset_under_traffic_is_recovered_from(void **state)
 	struct vm *vm = *state;
 
 	tapd_up(vm, "");
-	vm_ok(vm,
-		"ping -nqf -w 2 %s & sleep 1; echo 1 >" FUNCTION "/reset; wait; "
-		"i=0; until ping -nqc1 -W1 %s; do i=$((i + 1)); test $i -lt 15 || exit 1; done",
-		vm->rig->v4_peer, vm->rig->v4_peer);
+	traffic_begin_flood(vm, "ixy0");
+	vm_ok(vm, "echo 1 >" FUNCTION "/reset");
+	traffic_await_recovery(vm);
+	traffic_end_flood(vm);
 	traffic_pings(vm);
 	traffic_file(vm);
 	tapd_down(vm, ".resets >= 1");
@@ -330,10 +298,8 @@ static void a_hanging_nic_is_reset_and_goes_on(void **state)
 
 	tapd_up(vm, "");
 	rig_ctl(vm->rig, "fault 0 tx-hang on");
-	vm_ok(vm,
-		"ping -nqf -w 3 %s; i=0; until ping -nqc1 -W1 %s; do i=$((i + 1)); test $i -lt 15 || exit 1; "
-		"done",
-		vm->rig->v4_peer, vm->rig->v4_peer);
+	vm_ok(vm, "ping -nqf -w 3 %s; true", vm->rig->v4_peer);
+	traffic_await_recovery(vm);
 	traffic_file(vm);
 	tapd_down(vm, ".resets >= 1");
 	vm_assert_no_violation(vm);

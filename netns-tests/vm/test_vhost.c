@@ -54,9 +54,8 @@ static int boot(void **state)
 
 	vm_boot(state);
 	vm = *state;
-	vm_ok(vm, "modprobe -a tun vhost_net && mkdir -p /dev/hugepages && "
-		  "mount -t hugetlbfs huge /dev/hugepages && echo 64 >/proc/sys/vm/nr_hugepages && "
-		  "grep -x 64 /proc/sys/vm/nr_hugepages");
+	vm_ok(vm, "modprobe -a tun vhost_net");
+	vm_huge_pages(vm, 64);
 	return 0;
 }
 
@@ -92,12 +91,12 @@ static void offloads_can_be_switched_while_frames_pass(void **state)
 	struct vm *vm = *state;
 
 	tapd_up(vm, VHOST);
-	vm_ok(vm, "ping -nqf -s 4000 -w 120 %s >/dev/null 2>&1 & echo $! >/run/ping", vm->rig->v4_peer);
+	vm_ok(vm, "ping -nqf -s 4000 -w 120 %s >/dev/null 2>&1 & echo $! >/run/flood", vm->rig->v4_peer);
 	for (unsigned i = 0; i < sizeof(switches) / sizeof(switches[0]); i++) {
 		vm_ok(vm, "ethtool -K ixy0 %s", switches[i]);
 		traffic_file_of(vm, 1);
 	}
-	vm_ok(vm, "kill $(cat /run/ping)");
+	traffic_end_flood(vm);
 	tapd_down(vm, ".resets == 0");
 	tapd_up(vm, VHOST " --no-offload");
 	traffic_pings(vm);
@@ -113,12 +112,9 @@ static void the_interface_behaves_as_with_a_tap(void **state)
 	tapd_up(vm, VHOST);
 	traffic_pings(vm);
 	for (unsigned i = 0; i < 2; i++) {
-		vm_ok(vm, "ping -nqf -w 60 %s >/dev/null 2>&1 & echo $! >/run/ping", vm->rig->v4_peer);
-		rig_ctl(vm->rig, "link 0 out");
-		traffic_await_carrier(vm, "ixy0", false);
-		rig_ctl(vm->rig, "link 0 in");
-		traffic_await_carrier(vm, "ixy0", true);
-		vm_ok(vm, "kill $(cat /run/ping)");
+		traffic_begin_flood(vm, "ixy0");
+		traffic_replug(vm, "ixy0");
+		traffic_end_flood(vm);
 		traffic_pings(vm);
 	}
 	vm_ok(vm, "ip link set ixy0 down && ! ping -nqc1 -W1 %s && ip link set ixy0 up", vm->rig->v4_peer);
@@ -134,14 +130,10 @@ static void the_interface_behaves_as_with_a_tap(void **state)
 static void idle_it_sleeps(void **state)
 {
 	struct vm *vm = *state;
-	uint64_t ticks;
 
 	tapd_up(vm, VHOST);
 	traffic_pings(vm);
-	ticks = vm_number(vm,
-		"f=/proc/$(cat /run/tapd.pid)/stat; a=$(awk '{ print $14 + $15 }' $f); sleep 3; "
-		"awk -v a=$a '{ print $14 + $15 - a }' $f");
-	assert_in_range(ticks, 0, 3 * (uint64_t)sysconf(_SC_CLK_TCK) / 2);
+	assert_in_range(tapd_ticks(vm), 0, 3 * (uint64_t)sysconf(_SC_CLK_TCK) / 2);
 	/* Frames that come one by one each wake it, whichever side they come from. */
 	vm_ok(vm, "ping -nqc20 -i0.05 -W5 %s", vm->rig->v4_peer);
 	command_ok(vm->rig->peer, "ping -nqc20 -i0.05 -W5 %s", vm->rig->v4_host);
@@ -154,11 +146,11 @@ static void a_deleted_interface_ends_it(void **state)
 	struct vm *vm = *state;
 
 	tapd_up(vm, VHOST);
-	vm_ok(vm, "ping -nqf -w 60 %s >/dev/null 2>&1 & echo $! >/run/ping; sleep 0.5; ip link del ixy0",
-		vm->rig->v4_peer);
+	traffic_begin_flood(vm, "ixy0");
+	vm_ok(vm, "ip link del ixy0");
 	tapd_await_end(vm, EXIT_FAILURE);
 	tapd_assert_said(vm, "ixy0");
-	vm_ok(vm, "! kill -0 $(cat /run/ping) 2>/dev/null || kill $(cat /run/ping)");
+	traffic_end_flood(vm);
 	tapd_up(vm, VHOST);
 	traffic_pings(vm);
 	tapd_down(vm, ".resets == 0");
@@ -171,10 +163,9 @@ static void a_killed_daemon_leaves_what_the_next_one_takes(void **state)
 
 	tapd_up(vm, VHOST " --persist");
 	for (unsigned i = 0; i < 2; i++) {
-		vm_ok(vm, "ping -nqf -w 60 %s >/dev/null 2>&1 & echo $! >/run/ping; sleep 0.5",
-			vm->rig->v4_peer);
+		traffic_begin_flood(vm, "ixy0");
 		tapd_kill(vm);
-		vm_ok(vm, "kill $(cat /run/ping)");
+		traffic_end_flood(vm);
 		/* The addresses are still there. */
 		tapd_launch(vm, "", VHOST " --persist");
 		traffic_await_carrier(vm, "ixy0", true);
@@ -198,10 +189,8 @@ static void a_hanging_nic_is_reset_and_goes_on(void **state)
 
 	tapd_up(vm, VHOST);
 	rig_ctl(vm->rig, "fault 0 tx-hang on");
-	vm_ok(vm,
-		"ping -nqf -w 3 %s; i=0; until ping -nqc1 -W1 %s; do i=$((i + 1)); test $i -lt 15 || exit 1; "
-		"done",
-		vm->rig->v4_peer, vm->rig->v4_peer);
+	vm_ok(vm, "ping -nqf -w 3 %s; true", vm->rig->v4_peer);
+	traffic_await_recovery(vm);
 	traffic_file_of(vm, 2);
 	tapd_down(vm, ".resets >= 1");
 	vm_assert_no_violation(vm);
@@ -213,13 +202,11 @@ static void a_function_removed_under_traffic_ends_it(void **state)
 
 	tapd_up(vm, VHOST);
 	traffic_pings(vm);
-	vm_ok(vm,
-		"ping -nqf -w 60 %s >/dev/null 2>&1 & echo $! >/run/ping; sleep 0.5; "
-		"echo 1 >" FUNCTION "/remove; ! test -e " FUNCTION,
-		vm->rig->v4_peer);
+	traffic_begin_flood(vm, "ixy0");
+	vm_ok(vm, "echo 1 >" FUNCTION "/remove; ! test -e " FUNCTION);
 	tapd_await_end(vm, TAPD_DEVICE);
 	tapd_assert_said(vm, VM_NIC ": the device was removed");
-	vm_ok(vm, "kill $(cat /run/ping)");
+	traffic_end_flood(vm);
 	/* Until its next user has reset it, it goes on with rings that nobody has: no frame may come. */
 	rig_ctl(vm->rig, "link 0 out");
 	vm_ok(vm, "echo 1 >/sys/bus/pci/rescan && test -e " FUNCTION);

@@ -11,7 +11,6 @@
 #include "traffic.h"
 
 #define FUNCTION "/sys/bus/pci/devices/" SLOT_NIC
-#define FILE_MIB 8
 #define FRAMES   50 /* test frames sent at a filter */
 
 static const struct slot_nic modern = {.kind = SLOT_MODERN}, legacy = {.kind = SLOT_LEGACY},
@@ -25,9 +24,8 @@ static int boot(void **state)
 
 	vm_boot_with(state, &options);
 	vm = *state;
-	vm_ok(vm, "modprobe -a tun vhost_net virtio_net && mkdir -p /dev/hugepages && "
-		  "mount -t hugetlbfs huge /dev/hugepages && echo 100 >/proc/sys/vm/nr_hugepages && "
-		  "grep -x 100 /proc/sys/vm/nr_hugepages");
+	vm_ok(vm, "modprobe -a tun vhost_net virtio_net");
+	vm_huge_pages(vm, 100);
 	return 0;
 }
 
@@ -92,14 +90,7 @@ static void all_traffic_passes(struct vm *vm, const struct slot_nic *nic, const 
 	snprintf(text, sizeof(text), "%s --queues %u", options, queues);
 	tapd_up(vm, text);
 	vm_ok(vm, "! test -e " FUNCTION "/driver && ! test -e /sys/class/net/eth0");
-	traffic_pings(vm);
-	traffic_sizes(vm);
-	traffic_streams(vm);
-	traffic_file_of(vm, FILE_MIB);
-	traffic_jumbo_and_back(vm, "ixy0");
-	traffic_begin_vlan(vm, "ixy0");
-	traffic_vlan(vm);
-	traffic_end_vlan(vm);
+	traffic_all(vm, (struct traffic){.file_mib = 8, .jumbo = "ixy0", .vlan = "ixy0"});
 	snprintf(text, sizeof(text),
 		".resets == 0 and .rx.frames > 1000 and .tx.frames > 1000 and "
 		"([.queues[] | select(.rx.frames > 0 and .tx.frames > 0)] | length) >= %u",
@@ -326,13 +317,12 @@ static void carrier_follows_the_link(void **state)
 		slot_plug(vm, nics[i]);
 		tapd_up(vm, "");
 		for (unsigned turn = 0; turn < 2; turn++) {
-			vm_ok(vm, "ping -nqf -w 60 %s >/dev/null 2>&1 & echo $! >/run/ping",
-				vm->rig->v4_peer);
+			traffic_begin_flood(vm, "ixy0");
 			slot_link(vm, false);
 			traffic_await_carrier(vm, "ixy0", false);
 			slot_link(vm, true);
 			traffic_await_carrier(vm, "ixy0", true);
-			vm_ok(vm, "kill $(cat /run/ping)");
+			traffic_end_flood(vm);
 			traffic_pings(vm);
 		}
 		/* Down by its own user, frames stay out. */
@@ -370,23 +360,15 @@ static void a_killed_daemon_leaves_a_function_that_the_next_one_takes(void **sta
 	for (unsigned i = 0; i < 2; i++) {
 		slot_plug(vm, nics[i]);
 		tapd_up(vm, nics[i]->queues ? "--queues 4" : "");
-		vm_ok(vm, "ping -nqf -w 60 %s >/dev/null 2>&1 & echo $! >/run/ping; sleep 0.5",
-			vm->rig->v4_peer);
+		traffic_begin_flood(vm, "ixy0");
 		tapd_kill(vm);
-		vm_ok(vm, "kill $(cat /run/ping)");
+		traffic_end_flood(vm);
 		tapd_up(vm, "");
 		traffic_pings(vm);
 		traffic_file_of(vm, 2);
 		tapd_down(vm, ".resets == 0");
 		unplug(vm);
 	}
-}
-
-/* Frames pass again, sooner or later. */
-static void await_recovery(struct vm *vm)
-{
-	vm_ok(vm, "i=0; until ping -nqc1 -W1 %s; do i=$((i + 1)); test $i -lt 15 || exit 1; done",
-		vm->rig->v4_peer);
 }
 
 static void a_function_reset_under_traffic_is_recovered_from(void **state)
@@ -397,11 +379,10 @@ static void a_function_reset_under_traffic_is_recovered_from(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		slot_plug(vm, nics[i]);
 		tapd_up(vm, nics[i]->queues ? "--queues 4" : "");
-		vm_ok(vm, "ping -nqf -w 60 %s >/dev/null 2>&1 & echo $! >/run/ping; sleep 0.5",
-			vm->rig->v4_peer);
+		traffic_begin_flood(vm, "ixy0");
 		vm_ok(vm, "echo 1 >" FUNCTION "/reset");
-		await_recovery(vm);
-		vm_ok(vm, "kill $(cat /run/ping)");
+		traffic_await_recovery(vm);
+		traffic_end_flood(vm);
 		traffic_pings(vm);
 		traffic_file_of(vm, 2);
 		tapd_down(vm, ".resets >= 1");
@@ -423,7 +404,7 @@ static void a_function_that_needs_a_reset_gets_it(void **state)
 	vm_ok(vm, "bar=$(awk 'NR == 5 { print $1 }' " FUNCTION "/resource)\n"
 		  "register() { busybox devmem $((bar + $1)) $2 $3; }\n"
 		  "register 0x16 16 1 && register 0x20 32 0 && register 0x24 32 0x70 && register 0x1C 16 1");
-	await_recovery(vm);
+	traffic_await_recovery(vm);
 	tapd_assert_said(vm, "needs a reset");
 	traffic_pings(vm);
 	traffic_file_of(vm, 2);
@@ -441,13 +422,13 @@ static void unplugged_under_traffic_it_ends_and_the_next_function_is_taken(void 
 		slot_plug(vm, nics[i]);
 		tapd_up(vm, nics[i]->queues ? "--queues 4" : "");
 		traffic_pings(vm);
-		vm_ok(vm, "ping -nqf -w 60 %s >/dev/null 2>&1 & echo $! >/run/ping; sleep 0.5",
-			vm->rig->v4_peer);
+		traffic_begin_flood(vm, "ixy0");
 		slot_eject(vm);
 		tapd_await_end(vm, TAPD_DEVICE);
 		tapd_assert_said(vm, SLOT_NIC ": the device was removed");
 		slot_await_empty(vm);
-		vm_ok(vm, "kill $(cat /run/ping); ! test -e " FUNCTION);
+		traffic_end_flood(vm);
+		vm_ok(vm, "! test -e " FUNCTION);
 		vm_assert_no_violation(vm);
 	}
 }

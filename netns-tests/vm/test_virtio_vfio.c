@@ -5,7 +5,7 @@
  * The function honours the IOMMU when it is told to (iommu_platform=on, which the driver sees as
  * VIRTIO_F_ACCESS_PLATFORM); without that its DMA goes past it, to physical addresses, and nobody but root may have it.
  */
-#include <unistd.h>
+#include <stdlib.h>
 
 #include "slot.h"
 #include "tapd.h"
@@ -13,12 +13,6 @@
 
 #define FUNCTION "/sys/bus/pci/devices/" SLOT_NIC
 #define FILE_MIB 8
-
-/* A user of the guest that nobody has heard of, without any capability. */
-#define USER "54321"
-#define AS_USER                                                                                 \
-	"prlimit --memlock=134217728 setpriv --reuid=" USER " --regid=" USER " --clear-groups " \
-	"--bounding-set=-all --inh-caps=-all --ambient-caps=-all --no-new-privs"
 
 static const struct slot_nic modern = {.kind = SLOT_MODERN, .translated = true},
 			     modern_4 = {.kind = SLOT_MODERN, .queues = 4, .translated = true};
@@ -36,12 +30,12 @@ static int boot(void **state)
 	vm_boot_with(state, &options);
 	vm = *state;
 	vm_ok(vm, "dmesg | grep -q 'DMAR: IOMMU enabled'");
-	vm_ok(vm, "modprobe -a tun vhost_net vfio-pci virtio_net && chmod 666 /dev/net/tun && "
-		  "echo 48 >/proc/sys/vm/nr_hugepages && grep -x 48 /proc/sys/vm/nr_hugepages");
+	vm_ok(vm, "modprobe -a tun vhost_net vfio-pci virtio_net && chmod 666 /dev/net/tun");
+	vm_huge_pages(vm, 48);
 	return 0;
 }
 
-/* Into the slot, and to vfio-pci; for USER, or root only. */
+/* Into the slot, and to vfio-pci; for a user, or root only. */
 static void plug_for(struct vm *vm, const struct slot_nic *nic, const char *user)
 {
 	slot_plug(vm, nic);
@@ -82,11 +76,7 @@ static void all_traffic_passes(struct vm *vm, const struct slot_nic *nic, const 
 {
 	plug(vm, nic);
 	tapd_up(vm, options);
-	traffic_pings(vm);
-	traffic_sizes(vm);
-	traffic_streams(vm);
-	traffic_file_of(vm, FILE_MIB);
-	traffic_jumbo_and_back(vm, "ixy0");
+	traffic_all(vm, (struct traffic){.file_mib = FILE_MIB, .jumbo = "ixy0"});
 	tapd_down(vm, ".resets == 0 and .rx.frames > 1000 and .tx.frames > 1000 and "
 		      "([.queues[].wakeups] | max) > 0");
 	/* It is left to the driver that it was bound to. */
@@ -112,21 +102,11 @@ static void all_traffic_passes_vhost(void **state)
 static void an_idle_queue_sleeps_until_an_interrupt_comes(void **state)
 {
 	struct vm *vm = *state;
-	uint64_t ticks, sleeps, wakeups;
 
 	plug(vm, &modern);
 	tapd_up(vm, "");
 	traffic_pings(vm);
-	wakeups = tapd_count(vm, ".queues[0].wakeups");
-	sleeps = tapd_count(vm, ".queues[0].sleeps");
-	/* Without interrupts it would nap at least a thousand times a second. */
-	ticks = vm_number(vm,
-		"f=/proc/$(cat /run/tapd.pid)/stat; a=$(awk '{ print $14 + $15 }' $f); sleep 3; "
-		"awk -v a=$a '{ print $14 + $15 - a }' $f");
-	assert_in_range(tapd_count(vm, ".queues[0].sleeps") - sleeps, 0, 300);
-	assert_in_range(ticks, 0, 3 * (uint64_t)sysconf(_SC_CLK_TCK) / 4);
-	command_ok(vm->rig->peer, "ping -nqc20 -i0.05 -W5 %s", vm->rig->v4_host);
-	assert_true(tapd_count(vm, ".queues[0].wakeups") >= wakeups + 20);
+	tapd_assert_woken_by_interrupts(vm);
 	/* A change of the link is an interrupt of its own. */
 	slot_link(vm, false);
 	traffic_await_carrier(vm, "ixy0", false);
@@ -155,13 +135,11 @@ static void a_user_without_any_capability_runs_it(void **state)
 	static const char *const kernels[] = {"--kernel tap", "--kernel vhost"};
 	struct vm *vm = *state;
 
-	plug_for(vm, &modern, "--user " USER);
-	vm_ok(vm, "ip tuntap add ixy0 mode tap user " USER " && chmod 666 /dev/vhost-net");
+	plug_for(vm, &modern, "--user " TAPD_USER);
+	vm_ok(vm, "ip tuntap add ixy0 mode tap user " TAPD_USER " && chmod 666 /dev/vhost-net");
 	for (unsigned i = 0; i < 2; i++) {
-		tapd_up_behind(vm, AS_USER, kernels[i]);
-		vm_ok(vm, "! grep -E '^Cap(Inh|Prm|Eff|Bnd|Amb):.*[1-9a-f]' /proc/$(cat "
-			  "/run/tapd.pid)/status && "
-			  "grep '^Uid:.*" USER "' /proc/$(cat /run/tapd.pid)/status");
+		tapd_up_behind(vm, TAPD_AS_USER, kernels[i]);
+		tapd_assert_unprivileged(vm);
 		traffic_pings(vm);
 		traffic_sizes(vm);
 		traffic_file_of(vm, 2);
@@ -195,23 +173,16 @@ static void a_function_whose_dma_goes_past_the_iommu_is_refused(void **state)
 	}
 }
 
-/* Frames pass again, sooner or later. */
-static void await_recovery(struct vm *vm)
-{
-	vm_ok(vm, "i=0; until ping -nqc1 -W1 %s; do i=$((i + 1)); test $i -lt 15 || exit 1; done",
-		vm->rig->v4_peer);
-}
-
 static void a_function_reset_under_traffic_is_recovered_from(void **state)
 {
 	struct vm *vm = *state;
 
 	plug(vm, &modern_4);
 	tapd_up(vm, "--queues 4");
-	vm_ok(vm, "ping -nqf -w 60 %s >/dev/null 2>&1 & echo $! >/run/ping; sleep 0.5", vm->rig->v4_peer);
+	traffic_begin_flood(vm, "ixy0");
 	vm_ok(vm, "echo 1 >" FUNCTION "/reset");
-	await_recovery(vm);
-	vm_ok(vm, "kill $(cat /run/ping)");
+	traffic_await_recovery(vm);
+	traffic_end_flood(vm);
 	traffic_pings(vm);
 	traffic_file_of(vm, 2);
 	tapd_down(vm, ".resets >= 1");
@@ -225,10 +196,9 @@ static void a_killed_daemon_leaves_a_function_that_the_next_one_takes(void **sta
 	plug(vm, &modern_4);
 	for (unsigned i = 0; i < 2; i++) {
 		tapd_up(vm, i ? "" : "--queues 4");
-		vm_ok(vm, "ping -nqf -w 60 %s >/dev/null 2>&1 & echo $! >/run/ping; sleep 0.5",
-			vm->rig->v4_peer);
+		traffic_begin_flood(vm, "ixy0");
 		tapd_kill(vm);
-		vm_ok(vm, "kill $(cat /run/ping)");
+		traffic_end_flood(vm);
 	}
 	tapd_up(vm, "");
 	traffic_pings(vm);
@@ -246,13 +216,13 @@ static void unplugged_under_traffic_it_ends_and_the_next_function_is_taken(void 
 		plug(vm, &modern_4);
 		tapd_up(vm, options[i]);
 		traffic_pings(vm);
-		vm_ok(vm, "ping -nqf -w 60 %s >/dev/null 2>&1 & echo $! >/run/ping; sleep 0.5",
-			vm->rig->v4_peer);
+		traffic_begin_flood(vm, "ixy0");
 		slot_eject(vm);
 		tapd_await_end(vm, TAPD_DEVICE);
 		tapd_assert_said(vm, SLOT_NIC ": the device has to go");
 		slot_await_empty(vm);
-		vm_ok(vm, "kill $(cat /run/ping); ! test -e " FUNCTION);
+		traffic_end_flood(vm);
+		vm_ok(vm, "! test -e " FUNCTION);
 		vm_assert_no_violation(vm);
 	}
 }

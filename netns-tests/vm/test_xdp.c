@@ -59,10 +59,7 @@ static void traffic_passes_in_zero_copy(void **state)
 
 	up(vm, ",mode=zc", "");
 	tapd_assert_said(vm, "native XDP, zero copy");
-	traffic_pings(vm);
-	traffic_sizes(vm);
-	traffic_streams(vm);
-	traffic_file(vm);
+	traffic_all(vm, (struct traffic){0});
 	tapd_down(vm, ".resets == 0 and .rx.frames > 1000 and .tx.frames > 1000 and "
 		      ".drops[\"rx-bad-descriptor\"] == 0 and .drops[\"tx-bad-offload\"] == 0 and "
 		      ".drops[\"rx-too-long\"] == 0");
@@ -148,10 +145,9 @@ static void a_killed_daemon_leaves_nothing_and_the_next_one_starts(void **state)
 	for (unsigned i = 0; i < 3; i++) {
 		up(vm, ",mode=zc", "");
 		traffic_pings(vm);
-		vm_ok(vm, "ping -nqf -w 60 %s >/dev/null 2>&1 & echo $! >/run/ping; sleep 0.5",
-			vm->rig->v4_peer);
+		traffic_begin_flood(vm, "ixy0");
 		tapd_kill(vm);
-		vm_ok(vm, "kill $(cat /run/ping)");
+		traffic_end_flood(vm);
 		/* The kernel takes the program off by itself, a moment later. */
 		vm_ok(vm, "until ip -details link show eth0 >/run/link && ! grep -q prog/xdp /run/link; do "
 			  "sleep 0.05; done");
@@ -174,12 +170,9 @@ static void the_cable_is_pulled_and_put_back_in(void **state)
 	up(vm, ",mode=zc", "");
 	traffic_pings(vm);
 	for (unsigned i = 0; i < 2; i++) {
-		vm_ok(vm, "ping -nqf -w 60 %s >/dev/null 2>&1 & echo $! >/run/ping", vm->rig->v4_peer);
-		rig_ctl(vm->rig, "link 0 out");
-		traffic_await_carrier(vm, "ixy0", false);
-		rig_ctl(vm->rig, "link 0 in");
-		traffic_await_carrier(vm, "ixy0", true);
-		vm_ok(vm, "kill $(cat /run/ping)");
+		traffic_begin_flood(vm, "ixy0");
+		traffic_replug(vm, "ixy0");
+		traffic_end_flood(vm);
 		traffic_pings(vm);
 	}
 	tapd_down(vm, ".resets == 0 and .link.changes >= 4");
@@ -194,12 +187,12 @@ static void the_interface_below_goes_down_and_up(void **state)
 	up(vm, ",mode=zc", "");
 	traffic_pings(vm);
 	for (unsigned i = 0; i < 2; i++) {
-		vm_ok(vm, "ping -nqf -w 60 %s >/dev/null 2>&1 & echo $! >/run/ping", vm->rig->v4_peer);
+		traffic_begin_flood(vm, "ixy0");
 		vm_ok(vm, "ip link set eth0 down");
 		traffic_await_carrier(vm, "ixy0", false);
 		vm_ok(vm, "ip link set eth0 up");
 		traffic_await_carrier(vm, "ixy0", true);
-		vm_ok(vm, "kill $(cat /run/ping)");
+		traffic_end_flood(vm);
 		traffic_pings(vm);
 	}
 	/* Its own interface does the same to the one below. */

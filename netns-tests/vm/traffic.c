@@ -6,6 +6,7 @@
 #define CARRIER_SECONDS 15
 #define FILE_MIB        24
 #define TAGGED_FRAMES   50
+#define FLOOD_FRAMES    100 /* that come before a flood counts as one */
 
 /* Waits in the guest: a question from here costs more than what it asks. */
 #define AWAIT_CARRIER \
@@ -24,6 +25,29 @@ void traffic_set_up(struct vm *vm, const char *ifname)
 		    "&& " AWAIT_CARRIER,
 		    ifname, vm->rig->v4_host, ifname, vm->rig->v6_host, ifname, ifname, true))
 		fail_msg("%s does not come up: %s", ifname, vm->output);
+}
+
+void traffic_replug(struct vm *vm, const char *ifname)
+{
+	rig_ctl(vm->rig, "link 0 out");
+	traffic_await_carrier(vm, ifname, false);
+	rig_ctl(vm->rig, "link 0 in");
+	traffic_await_carrier(vm, ifname, true);
+}
+
+void traffic_all(struct vm *vm, struct traffic list)
+{
+	traffic_pings(vm);
+	traffic_sizes(vm);
+	traffic_streams(vm);
+	traffic_file_of(vm, list.file_mib ? list.file_mib : FILE_MIB);
+	if (list.jumbo)
+		traffic_jumbo_and_back(vm, list.jumbo);
+	if (list.vlan) {
+		traffic_begin_vlan(vm, list.vlan);
+		traffic_vlan(vm);
+		traffic_end_vlan(vm);
+	}
 }
 
 void traffic_pings(struct vm *vm)
@@ -83,6 +107,26 @@ void traffic_file_of(struct vm *vm, unsigned mib)
 	vm_ok(vm, "socat -u OPEN:/run/file TCP6:[%s]:5002 && rm /run/file", vm->rig->v6_peer);
 	assert_int_equal(process_wait(receiver, 10), 0);
 	command_ok(NULL, "sha256sum <%s/back | grep %s", folder, sum);
+}
+
+void traffic_begin_flood(struct vm *vm, const char *ifname)
+{
+	vm_ok(vm,
+		"count=/sys/class/net/%s/statistics/rx_packets; before=$(cat $count)\n"
+		"ping -nqf -w 60 %s >/dev/null 2>&1 & echo $! >/run/flood\n"
+		"until [ $(cat $count) -gt $((before + %d)) ]; do sleep 0.05; done",
+		ifname, vm->rig->v4_peer, FLOOD_FRAMES);
+}
+
+void traffic_end_flood(struct vm *vm)
+{
+	vm_ok(vm, "kill $(cat /run/flood)");
+}
+
+void traffic_await_recovery(struct vm *vm)
+{
+	vm_ok(vm, "i=0; until ping -nqc1 -W1 %s; do i=$((i + 1)); test $i -lt 20 || exit 1; done",
+		vm->rig->v4_peer);
 }
 
 void traffic_cable_mtu(struct vm *vm, unsigned mtu)

@@ -11,6 +11,20 @@
 void traffic_set_up(struct vm *vm, const char *ifname);
 void traffic_await_carrier(struct vm *vm, const char *ifname, bool up);
 
+/* The cable of the software NIC is pulled and put back in; the interface sees both. */
+void traffic_replug(struct vm *vm, const char *ifname);
+
+/*
+ * All that a NIC has to carry, in the words of the functions below: pings, datagrams of all sizes, TCP streams and a
+ * file; and, on the interface that is named, jumbo frames and a VLAN. With {0} it is the first four.
+ */
+struct traffic {
+	unsigned file_mib; /* 0: FILE_MIB in traffic.c */
+	const char *jumbo; /* NULL: none, because the test has its own MTU */
+	const char *vlan;  /* NULL: none */
+};
+void traffic_all(struct vm *vm, struct traffic list);
+
 /* A few echo requests each way, over IPv4 and IPv6. */
 void traffic_pings(struct vm *vm);
 /* Datagrams of all sizes, fragments too. */
@@ -20,6 +34,12 @@ void traffic_streams(struct vm *vm);
 /* A file of random bytes there over IPv4 and back over IPv6, with its checksum compared. */
 void traffic_file(struct vm *vm);
 void traffic_file_of(struct vm *vm, unsigned mib);
+
+/* Frames in both directions at once until the end, or for a minute; they pass when begin returns. */
+void traffic_begin_flood(struct vm *vm, const char *ifname);
+void traffic_end_flood(struct vm *vm);
+/* Frames pass again, sooner or later: recovery renews the link, which takes a moment. */
+void traffic_await_recovery(struct vm *vm);
 
 /* The MTU of the cable and of the peer; the guest's interface has its own ways. */
 void traffic_cable_mtu(struct vm *vm, unsigned mtu);

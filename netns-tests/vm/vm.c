@@ -256,6 +256,11 @@ static bool crashed(struct process *process)
 	return process_wait(process, 5) == STATUS_SIGNAL + SIGSEGV;
 }
 
+void vm_huge_pages(struct vm *vm, unsigned count)
+{
+	vm_ok(vm, "echo %u >/proc/sys/vm/nr_hugepages && grep -x %u /proc/sys/vm/nr_hugepages", count, count);
+}
+
 int vm_connect(const char *name)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};

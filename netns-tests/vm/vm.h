@@ -69,6 +69,9 @@ const char *vm_ok(struct vm *vm, const char *format, ...) __attribute__((format(
 /* It must succeed and print a decimal number, which is returned. */
 uint64_t vm_number(struct vm *vm, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The guest has so many huge pages of 2 MiB, no more and no fewer. */
+void vm_huge_pages(struct vm *vm, unsigned count);
+
 /* Connect to a Unix socket in the test's folder; -1 if nobody listens. */
 int vm_connect(const char *name);
 
