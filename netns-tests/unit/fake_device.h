@@ -204,6 +204,7 @@ static inline void fake_device_init(struct fake_device *f)
 		.name = "fake:0",
 		.rx_queues = 1,
 		.tx_queues = 1,
+		.capabilities = IXY_CAP_INTERRUPTS,
 		.mtu = 1500,
 		.max_mtu = 9710,
 		.mac = {{2, 0, 0, 0, 0, 1}},
@@ -233,6 +234,17 @@ static inline void fake_device_receive(struct fake_device *f, struct pkt_buf *fr
 		eventfd_write(f->irq_fd, 1);
 	f->armed = false;
 	pthread_mutex_unlock(&f->lock);
+}
+
+/* How many frames have been sent. */
+static inline unsigned fake_device_sent(struct fake_device *f)
+{
+	unsigned count;
+
+	pthread_mutex_lock(&f->lock);
+	count = f->tx_count;
+	pthread_mutex_unlock(&f->lock);
+	return count;
 }
 
 #endif
