@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "chain.h"
 #include "driver/ixgbe/ixgbe.h"
 #include "netns-tests/softnic/inprocess.h"
 #include "netns-tests/softnic/wire.h"
@@ -176,27 +177,9 @@ static inline void step(struct rig *rig)
 static inline struct pkt_buf *outgoing(struct rig *rig, uint32_t number, size_t size)
 {
 	uint8_t bytes[NIC_FRAME_MAX];
-	struct pkt_buf *first = NULL, *last = NULL;
 
 	make_frame(bytes, false, number, size);
-	for (size_t at = 0; at < size;) {
-		struct pkt_buf *buf = pkt_buf_alloc(rig->pool);
-		size_t n = size - at < rig->pool->data_size ? size - at : rig->pool->data_size;
-
-		assert_non_null(buf);
-		memcpy(buf->data, bytes + at, n);
-		buf->size = (uint32_t)n;
-		at += n;
-		if (first) {
-			last->next = buf;
-			first->segments++;
-		} else {
-			first = buf;
-		}
-		last = buf;
-	}
-	first->frame_size = (uint32_t)size;
-	return first;
+	return chain_of(rig->pool, bytes, size);
 }
 
 static inline void assert_on_wire(const struct rig *rig, size_t index, uint32_t number, size_t size)

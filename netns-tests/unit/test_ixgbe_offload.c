@@ -2,7 +2,6 @@
 #include "ixgbe_rig.h"
 #include "driver/checksum.h"
 #include "driver/gso.h"
-#include "super_frame.h"
 
 #define TCP_HEADER 32 /* with options */
 
@@ -58,33 +57,16 @@ static struct pkt_buf *offload_frame(
 	struct rig *rig, bool v6, bool vlan, size_t payload, uint16_t flags, uint16_t mss, size_t *headers)
 {
 	static uint8_t bytes[70000];
-	struct pkt_buf *first = NULL, *last = NULL;
-	size_t at = 0, size;
+	struct pkt_buf *frame;
 
 	*headers = make_tcp(bytes, v6, vlan, payload);
-	size = *headers + payload;
-	while (at < size) {
-		struct pkt_buf *buf = pkt_buf_alloc(rig->pool);
-		size_t n = size - at < 2048 ? size - at : 2048;
-
-		memcpy(buf->data, bytes + at, n);
-		buf->size = (uint32_t)n;
-		at += n;
-		if (first) {
-			last->next = buf;
-			first->segments++;
-		} else {
-			first = buf;
-		}
-		last = buf;
-	}
-	first->frame_size = (uint32_t)size;
-	first->flags = flags;
-	first->csum_start = (uint16_t)(*headers - TCP_HEADER);
-	first->csum_offset = 16;
-	first->gso_size = mss;
-	first->header_size = (uint16_t)*headers;
-	return first;
+	frame = chain_of(rig->pool, bytes, *headers + payload);
+	frame->flags = flags;
+	frame->csum_start = (uint16_t)(*headers - TCP_HEADER);
+	frame->csum_offset = 16;
+	frame->gso_size = mss;
+	frame->header_size = (uint16_t)*headers;
+	return frame;
 }
 
 /* Every frame on the wire is whole: IP length, IP checksum, TCP checksum; payloads make up the sent bytes. */
@@ -478,40 +460,10 @@ static void an_offload_request_that_does_not_fit_its_frame_is_dropped(void **sta
 
 static struct super_frame super;
 
-static uint16_t offload_of(const struct super_frame *f)
+/* In no more than the NIC's descriptors for a packet, the headers in the first. */
+static struct pkt_buf *in_buffers(struct rig *rig, const struct super_frame *f)
 {
-	return PKT_TX_L4_CSUM | (f->udp ? PKT_TX_USO : f->ipv6 ? PKT_TX_TSO6 : PKT_TX_TSO4);
-}
-
-/* In buffers of uneven lengths, the headers in the first. */
-static struct pkt_buf *random_chain(struct rig *rig, const struct super_frame *f, uint16_t flags)
-{
-	struct pkt_buf *first = NULL, *last = NULL;
-
-	for (size_t at = 0; at < f->size;) {
-		struct pkt_buf *buf = pkt_buf_alloc(rig->pool);
-		size_t n = 1800 + dice(249);
-
-		assert_non_null(buf);
-		n = n < f->size - at ? n : f->size - at;
-		memcpy(buf->data, f->bytes + at, n);
-		buf->size = (uint32_t)n;
-		at += n;
-		if (first) {
-			last->next = buf;
-			first->segments++;
-		} else {
-			first = buf;
-		}
-		last = buf;
-	}
-	first->frame_size = (uint32_t)f->size;
-	first->flags = flags;
-	first->csum_start = f->vnet.csum_start;
-	first->csum_offset = f->vnet.csum_offset;
-	first->gso_size = f->vnet.gso_size;
-	first->header_size = (uint16_t)f->header;
-	return first;
+	return super_frame_chain(rig->pool, f, f->header, 1800);
 }
 
 struct compared {
@@ -544,7 +496,7 @@ static void random_super_frames_are_cut_by_the_nic_as_in_software(void **state)
 		struct pkt_buf *frame;
 
 		super_frame_make(&super, 256, 1300);
-		frame = random_chain(&rig, &super, offload_of(&super));
+		frame = in_buffers(&rig, &super);
 		assert_int_equal(ixy_tx_batch(rig.dev, 0, &frame, 1), 1);
 		step(&rig);
 		ixy_tx_batch(rig.dev, 0, NULL, 0);
@@ -568,15 +520,13 @@ static void random_partial_checksums_are_completed_by_the_nic_as_in_software(voi
 	for (unsigned round = 0; round < 1000; round++) {
 		struct compared compared = {.wire = &rig.wire};
 		struct pkt_buf *frame;
-		bool cut;
 
 		do
 			super_frame_make(&super, 256, 1300);
 		while (super.size > 1518);
-		cut = dice(4) == 0;
-		if (!cut)
+		if (dice(4) != 0)
 			super.vnet.gso_type = VIRTIO_NET_HDR_GSO_NONE;
-		frame = random_chain(&rig, &super, cut ? offload_of(&super) : PKT_TX_L4_CSUM);
+		frame = in_buffers(&rig, &super);
 		assert_int_equal(ixy_tx_batch(rig.dev, 0, &frame, 1), 1);
 		step(&rig);
 		ixy_tx_batch(rig.dev, 0, NULL, 0);
@@ -603,7 +553,7 @@ static void mutilated_super_frames_are_dropped_or_sent_and_never_a_violation(voi
 		struct pkt_buf *frame;
 
 		super_frame_make(&super, 256, 1300);
-		frame = random_chain(&rig, &super, offload_of(&super));
+		frame = in_buffers(&rig, &super);
 		for (unsigned i = dice(3); i-- > 0;)
 			frame->data[12 + dice((uint32_t)super.header - 12)] = (uint8_t)dice(256);
 		switch (dice(8)) {

@@ -16,6 +16,7 @@
 #include "bridge/interface.h"
 #include "bridge/log.h"
 #include "bridge/tap.h"
+#include "chain.h"
 #include "fake_device.h"
 #include "own_netns.h"
 
@@ -244,25 +245,6 @@ static void a_tap_is_made_in_the_namespace_asked_for_and_found_where_it_went(voi
 
 /* --- frames ------------------------------------------------------------------------------------------- */
 
-/* A frame of size bytes in a chain of buffers, as the NIC would leave it. */
-static struct pkt_buf *received(struct mempool *pool, const uint8_t *data, uint32_t size)
-{
-	struct pkt_buf *first = pkt_buf_alloc(pool), *buf = first;
-
-	first->frame_size = size;
-	for (;;) {
-		buf->size = size < pool->data_size ? size : pool->data_size;
-		memcpy(buf->data, data, buf->size);
-		data += buf->size;
-		size -= buf->size;
-		if (!size)
-			return first;
-		buf->next = pkt_buf_alloc(pool);
-		buf = buf->next;
-		first->segments++;
-	}
-}
-
 static void frames_of_all_sizes_reach_the_kernel_whole(void **state)
 {
 	static const uint32_t sizes[] = {14, 15, 42, 60, 64, 1514, 2047, 2048, 2049, 4096, 4097, 9018, 9728};
@@ -274,7 +256,7 @@ static void frames_of_all_sizes_reach_the_kernel_whole(void **state)
 		struct pkt_buf *frame;
 
 		fill_frame(sent, sizes[i]);
-		frame = received(f->pool, sent, sizes[i]);
+		frame = chain_of(f->pool, sent, sizes[i]);
 		assert_int_equal(kernel_port_send(f->port, &frame, 1, &f->counters), 0);
 		assert_true(readable(f->socket));
 		assert_int_equal(recv(f->socket, got, sizeof(got), 0), sizes[i]);
@@ -389,7 +371,7 @@ static void runts_never_reach_the_kernel(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t data[13] = {0};
-	struct pkt_buf *frame = received(f->pool, data, sizeof(data));
+	struct pkt_buf *frame = chain_of(f->pool, data, sizeof(data));
 
 	assert_int_equal(kernel_port_send(f->port, &frame, 1, &f->counters), 0);
 	assert_int_equal(f->counters.drops[IXY_DROP_KERNEL_RUNT], 1);
@@ -403,8 +385,8 @@ static void an_interface_that_is_down_drops_with_that_reason(void **state)
 	struct pkt_buf *frames[2];
 
 	fill_frame(data, sizeof(data));
-	frames[0] = received(f->pool, data, sizeof(data));
-	frames[1] = received(f->pool, data, sizeof(data));
+	frames[0] = chain_of(f->pool, data, sizeof(data));
+	frames[1] = chain_of(f->pool, data, sizeof(data));
 	assert_true(shell("ip link set t0 down"));
 	assert_int_equal(kernel_port_send(f->port, frames, 2, &f->counters), 0);
 	assert_int_equal(f->counters.drops[IXY_DROP_KERNEL_DOWN], 2);
@@ -418,7 +400,7 @@ static void a_deleted_interface_is_told_from_both_directions(void **state)
 	struct pkt_buf *frame;
 
 	fill_frame(data, sizeof(data));
-	frame = received(f->pool, data, sizeof(data));
+	frame = chain_of(f->pool, data, sizeof(data));
 	assert_true(shell("ip link del t0"));
 	assert_true(readable(kernel_port_fd(f->port))); /* a sleeping worker wakes */
 	assert_int_equal(kernel_port_send(f->port, &frame, 1, &f->counters), -EBADFD);
@@ -474,7 +456,7 @@ static void a_coalesced_burst_is_one_packet_to_the_kernel_that_it_could_cut_agai
 
 	for (unsigned i = 0; i < 4; i++) {
 		fill_tcp(data, payloads[i], i * MSS, (uint8_t)(i * MSS));
-		frames[i] = received(f->pool, data, HEADERS + (uint32_t)payloads[i]);
+		frames[i] = chain_of(f->pool, data, HEADERS + (uint32_t)payloads[i]);
 		frames[i]->flags = PKT_RX_IP_CSUM_GOOD | PKT_RX_L4_CSUM_GOOD;
 	}
 	assert_int_equal(gro_burst(frames, 4, false), 1);
@@ -504,7 +486,7 @@ static void a_super_frame_that_the_kernel_refuses_counts_as_its_segments(void **
 	struct pkt_buf *frame;
 
 	fill_tcp(data, 3 * MSS, 0, 0);
-	frame = received(f->pool, data, sizeof(data));
+	frame = chain_of(f->pool, data, sizeof(data));
 	frame->flags = PKT_TX_TSO4;
 	frame->gso_size = MSS;
 	frame->header_size = HEADERS;

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "super_frame.h"
+#include "chain.h"
 
 #define USO (F(VIRTIO_NET_F_HOST_USO) | F(VIRTIO_NET_F_GUEST_USO4) | F(VIRTIO_NET_F_GUEST_USO6))
 
@@ -47,41 +47,9 @@ static struct virtio_net_hdr_v1 header_of(const struct virtio_net_hdr *vnet)
 	};
 }
 
-static uint16_t kind_flag(const struct super_frame *s)
-{
-	return s->udp ? PKT_TX_USO : s->ipv6 ? PKT_TX_TSO6 : PKT_TX_TSO4;
-}
-
-/* The super-frame in buffers of the pool, cut anywhere, as somebody would send it. */
 static struct pkt_buf *in_buffers(const struct super_frame *s)
 {
-	struct pkt_buf *first = NULL, *last = NULL;
-
-	for (size_t at = 0; at < s->size;) {
-		struct pkt_buf *buf = pkt_buf_alloc(n.pool);
-		size_t part = first ? 1300 + dice(748) : 14 + dice(1900);
-
-		assert_non_null(buf);
-		if (part > s->size - at)
-			part = s->size - at;
-		memcpy(buf->data, s->bytes + at, part);
-		buf->size = (uint32_t)part;
-		at += part;
-		if (first) {
-			last->next = buf;
-			first->segments++;
-		} else {
-			first = buf;
-		}
-		last = buf;
-	}
-	first->frame_size = (uint32_t)s->size;
-	first->flags = PKT_TX_L4_CSUM | kind_flag(s);
-	first->csum_start = s->vnet.csum_start;
-	first->csum_offset = s->vnet.csum_offset;
-	first->gso_size = s->vnet.gso_size;
-	first->header_size = s->vnet.hdr_len;
-	return first;
+	return super_frame_chain(n.pool, s, 14, 1300);
 }
 
 static void send_one(struct pkt_buf *frame)
@@ -225,7 +193,7 @@ static void a_super_frame_that_comes_can_be_sent_on_as_it_is(void **state)
 		assert_true(net_rig_arrive(&n, 0, &header, f.bytes, f.size));
 		frame = net_rig_received(&n, 0, f.bytes, f.size);
 		ixy_read_queue_stats(n.dev, 0, &after);
-		assert_int_equal(frame->flags, PKT_TX_L4_CSUM | kind_flag(&f));
+		assert_int_equal(frame->flags, super_frame_flags(&f));
 		request = gso_request(frame);
 		assert_memory_equal(&request, &f.vnet, sizeof(request));
 		/* Counted as what it is on a wire. */

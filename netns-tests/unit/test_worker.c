@@ -14,6 +14,7 @@
 #include "bridge/log.h"
 #include "bridge/tap.h"
 #include "bridge/worker.h"
+#include "eventually.h"
 #include "fake_device.h"
 #include "own_netns.h"
 #include "super_frame.h"
@@ -41,15 +42,6 @@ static void on_gone(void *arg)
 {
 	__atomic_add_fetch((int *)arg, 1, __ATOMIC_SEQ_CST);
 }
-
-/* Wait, at most two seconds, for something that another thread does. */
-#define eventually(condition)                                                        \
-	({                                                                           \
-		bool holds = false;                                                  \
-		for (int tries = 0; tries < 2000 && !(holds = (condition)); tries++) \
-			usleep(1000);                                                \
-		holds;                                                               \
-	})
 
 #define counted(counter) __atomic_load_n(&f->counters.counter, __ATOMIC_RELAXED)
 #define asleep()         (counted(asleep_since_ns) != 0)
@@ -149,12 +141,7 @@ static void kernel_sends(struct fixture *f, unsigned first, unsigned count)
 
 static unsigned sent(void)
 {
-	unsigned count;
-
-	pthread_mutex_lock(&fake.lock);
-	count = fake.tx_count;
-	pthread_mutex_unlock(&fake.lock);
-	return count;
+	return fake_device_sent(&fake);
 }
 
 static void assert_nic_got_in_order(unsigned count)

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chain.h"
+
 #define CHAINS 64 /* buffers of one received frame, at most */
 
 const uint8_t net_rig_mac[6] = {0x02, 0x11, 0x22, 0x33, 0x44, 0x55};
@@ -312,27 +314,7 @@ bool net_rig_sent(struct net_rig *n, uint16_t pair, struct net_rig_frame *frame)
 
 struct pkt_buf *net_rig_frame(struct net_rig *n, const void *bytes, size_t size)
 {
-	struct pkt_buf *first = NULL, *last = NULL;
-
-	for (size_t at = 0; at < size;) {
-		struct pkt_buf *buf = pkt_buf_alloc(n->pool);
-		size_t part = size - at < n->pool->data_size ? size - at : n->pool->data_size;
-
-		assert_non_null(buf);
-		memcpy(buf->data, (const uint8_t *)bytes + at, part);
-		buf->size = (uint32_t)part;
-		at += part;
-		if (first) {
-			last->next = buf;
-			first->segments++;
-		} else {
-			first = buf;
-		}
-		last = buf;
-	}
-	assert_non_null(first);
-	first->frame_size = (uint32_t)size;
-	return first;
+	return chain_of(n->pool, bytes, size);
 }
 
 size_t net_rig_fill(uint8_t *frame, uint32_t number, size_t size)
