@@ -67,15 +67,17 @@ uint16_t gso_flags(uint8_t gso_type);
  */
 static inline uint32_t gso_pieces(const struct pkt_buf *frame, struct iovec *iov, uint32_t limit)
 {
+	const struct pkt_buf *buf = frame;
 	uint64_t size = 0;
 	uint32_t n = 0;
 
-	for (const struct pkt_buf *buf = frame; buf; buf = buf->next) {
+	do {
 		if (n == limit)
 			return 0;
 		iov[n++] = (struct iovec){buf->data, buf->size};
 		size += buf->size;
-	}
+		buf = buf->next;
+	} while (buf);
 	return size == frame->frame_size ? n : 0;
 }
 
