@@ -29,8 +29,7 @@ static inline int64_t clock_ms(void)
 /* All of it, signals or not. */
 static inline void sleep_us(unsigned microseconds)
 {
-	struct timespec left = {
-		.tv_sec = microseconds / 1000000, .tv_nsec = microseconds % 1000000 * 1000L};
+	struct timespec left = {.tv_sec = microseconds / 1000000, .tv_nsec = microseconds % 1000000 * 1000L};
 
 	while (nanosleep(&left, &left) < 0 && errno == EINTR)
 		;

@@ -29,7 +29,7 @@ static int reset_once(struct virtio_device *dev)
 
 	dev->ops->set_status(dev, 0);
 	for (;;) {
-		bool last = clock_ms() >= end; /* looked at before the register: a late wake-up gets its look */
+		bool last = clock_ms() >= end; /* before the register: a late wake-up gets its look */
 		uint8_t status = dev->ops->status(dev);
 
 		if (status == 0)
