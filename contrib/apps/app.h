@@ -82,7 +82,7 @@ struct app {
  */
 char **app_begin(const struct app *app, int argc, char **argv);
 
-/* --- parts of an argument, for APP_CALL ------------------------------------------------------------------------------ */
+/* --- parts of an argument, for APP_CALL ----------------------------------------------------------------------------- */
 
 /* Digits, with or without a point, at *text, which is then behind them. False: none, or what else strtod() takes. */
 bool app_decimal(const char **text, double *value);
