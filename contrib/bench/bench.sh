@@ -3,7 +3,8 @@
 # How fast, how soon, how cheap: `sudo make bench`. The project and its peers, on equal wires, in turns.
 #
 #	bench.sh      this file: turns
-#	wires.sh      namespaces and wires, and the way out
+#	common.sh     beginning, the way out, plots
+#	wires.sh      namespaces and wires
 #	columns.sh    what is compared: ixy-tapd on its devices, DPDK's testpmd, a naive copy loop, bare veth pairs
 #	rows.sh       what is measured, and how
 #	report.sh     the samples as JSON, as a table, and as plots
@@ -30,12 +31,10 @@ wanted=${BENCH_ROWS:-.}
 read -ra columns <<<"${BENCH_COLUMNS:-soft xdp cable naive pmd-packet pmd-xdp veth veth-tso}"
 bench=$(dirname "$0")
 
-if [ "$(id -u)" != 0 ]; then
-	echo "the bench makes network namespaces, which takes root; run: sudo make bench" >&2
-	exit 77
-fi
-
-dir=$(mktemp -d /tmp/ixy-bench.XXXXXX) || exit 1
+# shellcheck source=common.sh
+. "$bench/common.sh"
+need_root "the bench makes network namespaces" bench
+make_dir bench
 samples=$dir/samples
 : >"$samples"
 # shellcheck disable=SC2034 # report.sh's
@@ -52,8 +51,7 @@ prefix='' note=''
 
 # --- the run -------------------------------------------------------------------------------------------------
 
-read -r load _ </proc/loadavg
-! awk "BEGIN { exit !($load > 0.3) }" || echo "note: this machine is busy (load $load): the figures will be too"
+note_load
 for ((run = 1; run <= runs; run++)); do
 	for name in "${columns[@]}"; do
 		printf 'run %d of %d, %s:' "$run" "$runs" "$name"

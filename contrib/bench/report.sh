@@ -32,13 +32,11 @@ compute()
 
 write_json()
 {
-	local processor
-	processor=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
 	printf '%s\n' "${rows[@]}" | grep -v '^#' |
 		jq -R 'split("|") | {name: .[0], what: .[1], unit: .[2], better: .[4]}' |
-		jq -s --rawfile samples "$samples" --arg date "$(date -u +%FT%TZ)" --arg processor "$processor" \
+		jq -s --rawfile samples "$samples" --arg date "$(date -u +%FT%TZ)" --arg processor "$(processor_name)" \
 			--arg cores "$(nproc)" --arg note "$note" --arg kernel "$(uname -r)" --arg runs "$runs" --arg load "$load" \
-			--arg commit "$(git rev-parse --short HEAD 2>/dev/null || echo unknown)" '
+			--arg commit "$(commit_name)" '
 	def median: sort | if length == 0 then null elif length % 2 == 1 then .[length / 2 | floor]
 		else (.[length / 2 - 1] + .[length / 2]) / 2 end;
 	($samples | split("\n") | map(select(. != "") | split(" ") |
@@ -108,10 +106,7 @@ draw()
 	local name=$1 title=$2 unit=$3 width=$4 style=$5 using=$6 c i=2
 	has_numbers || return 0
 	{
-		echo "set encoding utf8; set terminal svg size $width,420 font 'sans,13' background 'white'"
-		echo "set output '$build/bench/$name.svg'"
-		echo "set title '$title'; set ylabel '$unit'; set yrange [0:*]; set key outside right top"
-		echo "set xtics nomirror; set ytics nomirror; set border 3; $style"
+		echo "set title '$title'; set ylabel '$unit'; set key outside right top; $style"
 		printf 'plot'
 		for c in "${columns[@]}"; do
 			# shellcheck disable=SC2059 # a format of ours
@@ -119,7 +114,7 @@ draw()
 			i=$((i + 1))
 		done
 		echo
-	} | sed 's/,$//' | gnuplot 2>"$dir/gnuplot" || sed 's/^/gnuplot: /' "$dir/gnuplot" >&2
+	} | sed 's/,$//' | plot_svg "$build/bench/$name.svg" "$width" 420
 }
 
 # plot_bars FILE NAME TITLE UNIT ROW...: a cluster of bars a row, a bar a column

@@ -1,36 +1,15 @@
 # shellcheck shell=bash disable=SC2154 # the variables are its caller's
 #
-# A wire between two namespaces, with what is measured on one end of it; and the way out, whatever happens.
+# A wire between two namespaces, with what is measured on one end of it.
 #
 #	namespace here: ixy0 == (what is measured) == wire0 ~~~~ eth0 :namespace peer
 #
-# The caller has set dir, a folder that is removed at the end.
+# For callers of common.sh.
 
 here='' peer=''            # namespaces
 daemon='' nic='' daemon2='' # processes: what is measured, its software NIC, the one at the cable's other end
-helpers=()                 # traffic
 
 # --- the way out ---------------------------------------------------------------------------------------------
-
-end_pid()
-{
-	[ -n "$1" ] || return 0
-	kill "$1" 2>/dev/null
-	for _ in {1..100}; do
-		[ -e "/proc/$1" ] || return 0
-		sleep 0.05
-	done
-	kill -KILL "$1" 2>/dev/null
-}
-
-end_helpers()
-{
-	local pid
-	for pid in ${helpers[@]+"${helpers[@]}"}; do
-		end_pid "$pid"
-	done
-	helpers=()
-}
 
 tear_down()
 {
@@ -46,17 +25,6 @@ tear_down()
 }
 
 column=''
-cleanup()
-{
-	local status=$?
-	trap '' INT TERM
-	tear_down
-	rm -rf "$dir"
-	exit $status
-}
-trap cleanup EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 # --- namespaces and wires ------------------------------------------------------------------------------------
 
@@ -68,17 +36,6 @@ at_here()
 at_peer()
 {
 	timeout --foreground 30 ip netns exec "$peer" "$@"
-}
-
-# until_true SECONDS COMMAND...
-until_true()
-{
-	local tries=$(($1 * 20))
-	shift
-	until "$@" >/dev/null 2>&1; do
-		[ $((tries -= 1)) -gt 0 ] || return 1
-		sleep 0.05
-	done
 }
 
 # offloads NAMESPACE IFNAME on|off
