@@ -89,6 +89,17 @@ void app_assert_ends_by(struct process *p, int signal)
 	app_assert_exits(p, 0);
 }
 
+void app_assert_calls(struct rig *rig, const char *name, const struct app_call calls[], size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		int status = command(rig->host, "%s %s", rig_program(name), calls[i].arguments);
+
+		if (status != calls[i].status || !strstr(command_output(), calls[i].said))
+			fail_msg("%s %s: status %d: %s", name, calls[i].arguments, status, command_output());
+		assert_null(strstr(command_ok(rig->host, "ip -details link"), "prog/xdp"));
+	}
+}
+
 static void assert_arrives(int to, size_t size, uint32_t number)
 {
 	static uint8_t expected[RAW_FRAME_MAX];

@@ -32,6 +32,17 @@ void app_assert_exits(struct process *p, int status);
 void app_assert_ends_by(struct process *p, int signal);
 
 /*
+ * A call that ends by itself: what it is given, its exit status, and what it says, on either way out. None leaves an XDP
+ * program in rig->host.
+ */
+struct app_call {
+	const char *arguments;
+	int status;
+	const char *said;
+};
+void app_assert_calls(struct rig *rig, const char *name, const struct app_call calls[], size_t count);
+
+/*
  * Each of count frames that goes in at one socket comes out at the other as it was, in order: one after the other, or
  * all at once.
  */

@@ -213,11 +213,7 @@ static void malformed_frames_do_no_harm(void **state)
 
 static void it_explains_itself_and_refuses_what_is_no_address(void **state)
 {
-	static const struct {
-		const char *arguments;
-		int status;
-		const char *said;
-	} cases[] = {
+	static const struct app_call calls[] = {
 		{"--help", 0, "example: ixy-echo "},
 		{"", 2, "usage: ixy-echo "},
 		{"xdp:d0 xdp:d1", 2, "usage: "},
@@ -227,14 +223,8 @@ static void it_explains_itself_and_refuses_what_is_no_address(void **state)
 		{"xdp:no0", 69, "no0"},
 		{"d0", 78, "not a device"},
 	};
-	struct rig *rig = *state;
 
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		int status = command(rig->host, "%s %s", rig_program("ixy-echo"), cases[i].arguments);
-
-		if (status != cases[i].status || !strstr(command_output(), cases[i].said))
-			fail_msg("ixy-echo %s: status %d: %s", cases[i].arguments, status, command_output());
-	}
+	app_assert_calls(*state, "ixy-echo", calls, sizeof(calls) / sizeof(calls[0]));
 }
 
 int main(void)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define FRAMES 200
+#define LOST   5 /* frames sent where they cannot pass */
 /* Fits every ring, an eighth of which may not be refilled yet, so none of it may be lost: in descriptors. */
 #define BURST 400
 
@@ -310,32 +311,45 @@ static uint64_t dropped_in_lines(struct process *fwd)
 	return sum;
 }
 
+/* Frames that the first device takes and the second one does not send. */
+static void send_lost(struct ports *ports)
+{
+	uint8_t frame[100];
+
+	frame_test(frame, sizeof(frame), one, other, 0);
+	for (unsigned i = 0; i < LOST; i++)
+		raw_send(ports->fds[0], frame, sizeof(frame));
+}
+
+/* They were lost under this name, and no others: what has passed before are 10 frames the first way. */
+static void assert_only_these_are_lost(struct rig *rig, struct ports *ports, const char *name)
+{
+	frames_pass_one_by_one(ports->fds[0], ports->fds[1], 100, 10);
+	frames_pass_one_by_one(ports->fds[1], ports->fds[0], 100, 10);
+	finish(rig, ports, SOFT, SIGTERM);
+	assert_int_equal(total(ports, 0), 20);
+	assert_int_equal(total(ports, 1), 10);
+	assert_int_equal(app_number_before(ports->fwd, name), LOST);
+}
+
 static void frames_are_dropped_by_name_while_the_cable_is_out(void **state)
 {
 	struct rig *rig = *state;
 	struct ports ports;
-	uint8_t frame[100];
 
 	lay_cables(rig, 1500, 1);
 	start(rig, &ports, SOFT, "");
 	frames_pass_one_by_one(ports.fds[0], ports.fds[1], 100, 10);
 	ctl(&ports, 1, "link 0 out");
 	app_await(ports.fwd, "1: link down");
-	frame_test(frame, sizeof(frame), one, other, 0);
-	for (unsigned i = 0; i < 5; i++)
-		raw_send(ports.fds[0], frame, sizeof(frame));
-	assert_soon(APP_SECONDS, dropped_in_lines(ports.fwd) == 5);
+	send_lost(&ports);
+	assert_soon(APP_SECONDS, dropped_in_lines(ports.fwd) == LOST);
 	ctl(&ports, 1, "link 0 in");
 	assert_soon(APP_SECONDS, strstr(ctl(&ports, 1, "ports"), "link up") != NULL);
 	/* Said a second time: the first was at the start. */
 	assert_soon(
 		APP_SECONDS, strstr(strstr(process_stderr(ports.fwd), "1: link down"), "1: link up") != NULL);
-	frames_pass_one_by_one(ports.fds[0], ports.fds[1], 100, 10);
-	frames_pass_one_by_one(ports.fds[1], ports.fds[0], 100, 10);
-	finish(rig, &ports, SOFT, SIGTERM);
-	assert_int_equal(total(&ports, 0), 20);
-	assert_int_equal(total(&ports, 1), 10);
-	assert_int_equal(app_number_before(ports.fwd, " dropped, tx-link-down"), 5);
+	assert_only_these_are_lost(rig, &ports, " dropped, tx-link-down");
 }
 
 static void a_cable_that_is_out_at_the_start_is_told_and_waited_for(void **state)
@@ -374,24 +388,16 @@ static void a_hung_device_is_reset_and_frames_pass_again(void **state)
 {
 	struct rig *rig = *state;
 	struct ports ports;
-	uint8_t frame[100];
 
 	lay_cables(rig, 1500, 1);
 	start(rig, &ports, SOFT, "--threads 2");
 	frames_pass_one_by_one(ports.fds[0], ports.fds[1], 100, 10);
 	ctl(&ports, 1, "fault 0 tx-hang on");
-	frame_test(frame, sizeof(frame), one, other, 0);
-	for (unsigned i = 0; i < 5; i++)
-		raw_send(ports.fds[0], frame, sizeof(frame));
+	send_lost(&ports);
 	app_await(ports.fwd, "1: has to be reset");
 	assert_soon(APP_SECONDS,
 		strstr(strstr(process_stderr(ports.fwd), "1: has to be reset"), "1: link up") != NULL);
-	frames_pass_one_by_one(ports.fds[0], ports.fds[1], 100, 10);
-	frames_pass_one_by_one(ports.fds[1], ports.fds[0], 100, 10);
-	finish(rig, &ports, SOFT, SIGTERM);
-	assert_int_equal(total(&ports, 0), 20);
-	assert_int_equal(total(&ports, 1), 10);
-	assert_int_equal(app_number_before(ports.fwd, " dropped, tx-reset"), 5);
+	assert_only_these_are_lost(rig, &ports, " dropped, tx-reset");
 }
 
 /* --- what it hears and says --------------------------------------------------------------------------------------- */
@@ -441,11 +447,7 @@ static void it_ends_in_order_when_nobody_reads_its_lines(void **state)
 
 static void it_explains_itself_and_refuses_what_it_cannot_do(void **state)
 {
-	static const struct {
-		const char *arguments;
-		int status;
-		const char *said;
-	} cases[] = {
+	static const struct app_call calls[] = {
 		{"--help", 0, "example: ixy-fwd "},
 		{"", 2, "usage: ixy-fwd "},
 		{"xdp:d0", 2, "usage: "},
@@ -472,14 +474,7 @@ static void it_explains_itself_and_refuses_what_it_cannot_do(void **state)
 	struct rig *rig = *state;
 
 	lay_cables(rig, 1500, 1);
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		int status = command(rig->host, "%s %s", rig_program("ixy-fwd"), cases[i].arguments);
-
-		if (status != cases[i].status || !strstr(command_output(), cases[i].said))
-			fail_msg("ixy-fwd %s: status %d: %s", cases[i].arguments, status, command_output());
-		/* Also after half of it was done, all is undone. */
-		assert_null(strstr(command_ok(rig->host, "ip -details link"), "prog/xdp"));
-	}
+	app_assert_calls(rig, "ixy-fwd", calls, sizeof(calls) / sizeof(calls[0]));
 }
 
 #define EACH_PAIR(name)                                                               \

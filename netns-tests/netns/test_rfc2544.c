@@ -140,15 +140,23 @@ static void rfc2544_says_when_it_is_the_sender_that_is_too_slow(void **state)
 	finish(rig);
 }
 
+/* In the middle of one that takes minutes. */
+static struct process *start_long_trial(struct rig *rig)
+{
+	struct process *p = app_start(rig->host, "ixy-pktgen",
+		"rfc2544 --json --sizes 64,128 --max-rate 1k %s %s", devices[0], devices[1]);
+
+	app_await(p, "64 bytes: line rate");
+	return p;
+}
+
 static void rfc2544_that_is_interrupted_says_that_it_is_not_complete(void **state)
 {
 	struct rig *rig = *state;
 	struct process *p;
 
 	lay_cable(rig, "");
-	p = app_start(rig->host, "ixy-pktgen", "rfc2544 --json --sizes 64,128 --max-rate 1k %s %s",
-		devices[0], devices[1]);
-	app_await(p, "64 bytes: line rate");
+	p = start_long_trial(rig);
 	kill(p->pid, SIGTERM);
 	app_assert_exits(p, 1);
 	assert_non_null(strstr(process_stdout(p), "\"complete\":false"));
@@ -161,9 +169,7 @@ static void rfc2544_whose_device_goes_says_what_it_has(void **state)
 	struct process *p;
 
 	lay_cable(rig, "");
-	p = app_start(rig->host, "ixy-pktgen", "rfc2544 --json --sizes 64,128 --max-rate 1k %s %s",
-		devices[0], devices[1]);
-	app_await(p, "64 bytes: line rate");
+	p = start_long_trial(rig);
 	process_kill(rig->softnic);
 	app_assert_exits(p, 69);
 	assert_non_null(strstr(process_stdout(p), "\"complete\":false"));

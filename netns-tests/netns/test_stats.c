@@ -119,11 +119,7 @@ static void a_device_without_registers_says_so(void **state)
 
 static void it_explains_itself_and_refuses_what_is_no_register(void **state)
 {
-	static const struct {
-		const char *arguments;
-		int status;
-		const char *said;
-	} cases[] = {
+	static const struct app_call calls[] = {
 		{"--help", 0, "example: ixy-stats "},
 		{"", 2, "usage: ixy-stats "},
 		{"--json", 2, "usage: ixy-stats "},
@@ -133,14 +129,8 @@ static void it_explains_itself_and_refuses_what_is_no_register(void **state)
 		{"--time 10ms --register 0x7fffffff0 soft:none --wait 0", 78, "no register"},
 		{"soft:no0", 69, "no0"},
 	};
-	struct rig *rig = *state;
 
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		int status = command(rig->host, "%s %s", rig_program("ixy-stats"), cases[i].arguments);
-
-		if (status != cases[i].status || !strstr(command_output(), cases[i].said))
-			fail_msg("ixy-stats %s: status %d: %s", cases[i].arguments, status, command_output());
-	}
+	app_assert_calls(*state, "ixy-stats", calls, sizeof(calls) / sizeof(calls[0]));
 }
 
 int main(void)
