@@ -88,6 +88,21 @@ static void what_is_accepted_follows_from_what_is_offered_and_asked_for(void **s
 	}
 }
 
+/* A frame comes, and the same one is sent. */
+static void goes_in_and_out(uint32_t number, size_t size)
+{
+	static uint8_t bytes[NET_RIG_FRAME];
+	struct pkt_buf *frame;
+
+	net_rig_fill(bytes, number, size);
+	assert_true(net_rig_arrive(&n, 0, NULL, bytes, size));
+	frame = net_rig_received(&n, 0, bytes, size);
+	assert_int_equal(ixy_tx_batch(n.dev, 0, &frame, 1), 1);
+	assert_true(net_rig_sent(&n, 0, &sent));
+	assert_int_equal(sent.size, size);
+	assert_memory_equal(sent.bytes, bytes, size);
+}
+
 static void frames_pass_in_every_layout(void **state)
 {
 	static const struct {
@@ -100,7 +115,6 @@ static void frames_pass_in_every_layout(void **state)
 		{RIG_LEGACY, NET_RIG_USUAL},          /* in a descriptor of its own */
 		{RIG_LEGACY, 0},                      /* both */
 	};
-	uint8_t bytes[1514];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -108,17 +122,8 @@ static void frames_pass_in_every_layout(void **state)
 		net_rig_open(&n, NULL);
 		assert_true(ixy_link_get(n.dev).up);
 		/* Many, so that all of the ring is used over and over. */
-		for (uint32_t k = 0; k < 600; k++) {
-			size_t size = net_rig_fill(bytes, k, 60 + k * 2);
-			struct pkt_buf *frame;
-
-			assert_true(net_rig_arrive(&n, 0, NULL, bytes, size));
-			frame = net_rig_received(&n, 0, bytes, size);
-			assert_int_equal(ixy_tx_batch(n.dev, 0, &frame, 1), 1);
-			assert_true(net_rig_sent(&n, 0, &sent));
-			assert_int_equal(sent.size, size);
-			assert_memory_equal(sent.bytes, bytes, size);
-		}
+		for (uint32_t k = 0; k < 600; k++)
+			goes_in_and_out(k, 60 + k * 2);
 		ixy_tx_batch(n.dev, 0, NULL, 0);
 		net_rig_close(&n);
 	}
@@ -211,17 +216,8 @@ static void jumbo_frames_come_in_chains_also_when_their_buffers_come_one_by_one(
 	options.mtu = 9000;
 	net_rig_init(&n, RIG_MODERN, NET_RIG_USUAL);
 	net_rig_open(&n, &options);
-	for (uint32_t k = 0; k < 300; k++) {
-		struct pkt_buf *frame;
-		size_t size = net_rig_fill(bytes, k, 9018 - k * 20);
-
-		assert_true(net_rig_arrive(&n, 0, NULL, bytes, size));
-		frame = net_rig_received(&n, 0, bytes, size);
-		assert_int_equal(ixy_tx_batch(n.dev, 0, &frame, 1), 1);
-		assert_true(net_rig_sent(&n, 0, &sent));
-		assert_int_equal(sent.size, size);
-		assert_memory_equal(sent.bytes, bytes, size);
-	}
+	for (uint32_t k = 0; k < 300; k++)
+		goes_in_and_out(k, 9018 - k * 20);
 	ixy_tx_batch(n.dev, 0, NULL, 0);
 	memcpy(bytes, &header, sizeof(header));
 	net_rig_fill(bytes + 12, 7, 6000);
