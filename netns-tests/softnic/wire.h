@@ -1,7 +1,7 @@
 /*
  * What the software NIC's cable is plugged into.
  *
- *	dev:NAME        an existing interface (one end of a veth pair, say), by AF_PACKET
+ *	dev:NAME        an existing interface (one end of a veth pair, say)
  *	cable           the other port of this process that says "cable" too
  *	pcap:IN[,OUT]   frames from a file, and into one ("-" for none)
  *	none            nothing: carrier is down
