@@ -91,23 +91,41 @@ static void lost(struct dev *dev)
 	ev_io_stop(dev->loop, &dev->rx_watcher);
 	ev_io_stop(dev->loop, &dev->link_watcher);
 	/* What waits there would never let the loop sleep again. */
-	dev_tx_link(&dev->tx, false);
+	dev_tx_link(&dev->tx, dev->name, false, 0);
 	set_carrier(dev, false);
+}
+
+struct link {
+	char name[IFNAMSIZ];
+	bool carrier;
+	unsigned mtu;
+};
+
+/* By index, so that a renamed interface is still ours and a new one with the old name is not. False: it is away. */
+static bool ask_link(const struct dev *dev, struct link *link)
+{
+	struct ifreq ifr = {.ifr_ifindex = dev->ifindex};
+	if (ioctl(dev->link_fd, SIOCGIFNAME, &ifr) < 0 || ioctl(dev->link_fd, SIOCGIFFLAGS, &ifr) < 0)
+		return false;
+	memcpy(link->name, ifr.ifr_name, sizeof link->name);
+	link->carrier = (ifr.ifr_flags & (IFF_UP | IFF_RUNNING)) == (IFF_UP | IFF_RUNNING);
+	if (ioctl(dev->link_fd, SIOCGIFMTU, &ifr) < 0)
+		return false;
+	link->mtu = (unsigned)ifr.ifr_mtu;
+	return true;
 }
 
 static void look_at_link(struct dev *dev)
 {
-	struct ifreq ifr = {.ifr_ifindex = dev->ifindex};
-	/* By index, so that a renamed interface is still ours and a new one with the old name is not. */
+	struct link link;
 	if (dev->gone)
 		return;
-	if (ioctl(dev->link_fd, SIOCGIFNAME, &ifr) < 0 || ioctl(dev->link_fd, SIOCGIFFLAGS, &ifr) < 0) {
+	if (!ask_link(dev, &link)) {
 		lost(dev);
 		return;
 	}
-	bool carrier = (ifr.ifr_flags & (IFF_UP | IFF_RUNNING)) == (IFF_UP | IFF_RUNNING);
-	dev_tx_link(&dev->tx, carrier);
-	set_carrier(dev, carrier);
+	dev_tx_link(&dev->tx, link.name, link.carrier, link.mtu);
+	set_carrier(dev, link.carrier);
 }
 
 static void on_link(struct ev_loop *loop, struct ev_io *watcher, int events)

@@ -1,5 +1,6 @@
 /*
- * The parts of the wire into an existing interface (wire_dev.c), one for each direction.
+ * The parts of the wire into an existing interface (wire_dev.c), one for each direction, and of the one out the
+ * two ways that there are.
  *
  * All of it is one thread's: the loop's. The counters and tx_pending are those of the wire that the part was opened
  * for.
@@ -47,10 +48,16 @@ void dev_rx_close(struct dev_rx *rx);
 
 #define DEV_TX_BATCH 64 /* frames that are handed over at once */
 
+struct dev_xdp;
+
 struct dev_tx {
 	struct wire *wire;
 	bool carrier;
-	int fd;
+	unsigned mtu;
+	struct dev_xdp *xdp; /* NULL: by the packet socket */
+	bool xdp_wanted;     /* to be tried when there is a carrier */
+	bool xdp_tried;
+	int fd; /* the packet socket */
 	uint8_t *memory;
 	size_t used;
 	unsigned first, count; /* frames first..count-1 are still to be sent */
@@ -61,12 +68,31 @@ struct dev_tx {
 
 /* Returns 0 or a negative errno; dev_tx_close() is due in either case. */
 int dev_tx_open(struct dev_tx *tx, struct wire *wire, int ifindex);
-/* Without carrier nothing is sent, and what has not been sent yet is dropped. */
-void dev_tx_link(struct dev_tx *tx, bool carrier);
+/*
+ * What the interface is now: its name, whether it is up and has a carrier, its MTU. Without carrier nothing is sent,
+ * and what has not been sent yet is dropped.
+ */
+void dev_tx_link(struct dev_tx *tx, const char *ifname, bool carrier, unsigned mtu);
 /* As wire_ops. */
 void dev_tx_send(struct dev_tx *tx, const uint8_t *frame, size_t size);
 void dev_tx_flush(struct dev_tx *tx);
 void dev_tx_close(struct dev_tx *tx);
+
+/* --- out by AF_XDP: wire_dev_xdp.c ------------------------------------------------------------------------------ */
+
+/*
+ * The interface must be up. again: this process has had such a socket there a moment ago. Returns 0 or a negative
+ * errno, with a reason in ixy_last_error(), where it is not to be had.
+ */
+int dev_xdp_open(struct dev_xdp **xdp, struct wire *wire, const char *ifname, bool again);
+void dev_xdp_send(struct dev_xdp *xdp, const uint8_t *frame, size_t size);
+/*
+ * Returns 0: all has been sent, or wire->tx_pending is set. A negative errno where this socket will not send what it
+ * still has: -ENETDOWN, -ENXIO, -EAGAIN for too long. Close it then.
+ */
+int dev_xdp_flush(struct dev_xdp *xdp);
+/* What it has not sent yet is dropped, and counted. NULL is allowed. */
+void dev_xdp_close(struct dev_xdp *xdp);
 
 /* --- for both directions: wire_dev.c ------------------------------------------------------------------------------ */
 

@@ -2,8 +2,13 @@
  * From the NIC out of an existing interface. The NIC's frames are complete; they are collected and handed over 64 at
  * once, past the queueing discipline.
  *
- * Frames that the interface does not take now are tried again with the next turns of the loop, and the NIC waits; what
- * it still does not take then is counted as dropped.
+ * There are two ways. AF_XDP (wire_dev_xdp.c) costs less a frame: its system call goes along a ring, where that of a
+ * packet socket takes in an address, a vector and options with each frame. It needs an interface that is up, so it is
+ * tried when the carrier comes. The packet socket, which every kernel has and which nobody else can be in the way of,
+ * is there all the time and sends where AF_XDP is not to be had.
+ *
+ * Either way, frames that the interface does not take now are tried again with the next turns of the loop, and the NIC
+ * waits; what it still does not take then is counted as dropped.
  */
 #include "wire_dev.h"
 
@@ -12,9 +17,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define SNDBUF (8 << 20)
-#define SIZE   (256u << 10)
-#define TRIES  8 /* turns of the loop */
+#include "driver/ixy.h"
+#include "log.h"
+
+#define SNDBUF    (8 << 20)
+#define SIZE      (256u << 10)
+#define TRIES     8 /* turns of the loop */
+#define VLAN_SIZE 4
 
 /* --- by the packet socket --------------------------------------------------------------------------------------- */
 
@@ -49,7 +58,7 @@ static bool send_some(struct dev_tx *tx)
 		return false;
 	case ENETDOWN:
 	case ENXIO: drop_rest(tx); return false;
-	default: /* EMSGSIZE: longer than this interface's MTU allows */
+	default: /* EMSGSIZE: the MTU has just become less */
 		tx->first++;
 		tx->wire->tx_dropped++;
 		return true;
@@ -88,29 +97,80 @@ static void packet_send(struct dev_tx *tx, const uint8_t *frame, size_t size)
 		tx->used = SIZE;
 }
 
-/* --- send, flush ------------------------------------------------------------------------------------------------ */
+/* --- which way -------------------------------------------------------------------------------------------------- */
 
-void dev_tx_link(struct dev_tx *tx, bool carrier)
+static void begin_xdp(struct dev_tx *tx, const char *ifname)
+{
+	packet_flush(tx);
+	if (tx->count)
+		return; /* those go first */
+	if (dev_xdp_open(&tx->xdp, tx->wire, ifname, tx->xdp_tried) < 0 && !tx->xdp_tried)
+		softnic_info("port %u: %s: sending by packet socket, not by AF_XDP: %s", tx->wire->nic->port,
+			ifname, ixy_last_error());
+	tx->xdp_wanted = false;
+	tx->xdp_tried = true;
+}
+
+/* Until the interface is looked at again. */
+static void end_xdp(struct dev_tx *tx)
+{
+	dev_xdp_close(tx->xdp);
+	tx->xdp = NULL;
+	tx->xdp_wanted = true;
+}
+
+static void drop_pending(struct dev_tx *tx)
+{
+	if (!tx->wire->tx_pending)
+		return;
+	if (tx->xdp) {
+		end_xdp(tx); /* the kernel keeps what is in the ring, and would send it when the carrier is back */
+	} else {
+		drop_rest(tx);
+		start_batch(tx);
+		tx->wire->tx_pending = false;
+	}
+}
+
+void dev_tx_link(struct dev_tx *tx, const char *ifname, bool carrier, unsigned mtu)
 {
 	tx->carrier = carrier;
-	if (carrier || !tx->wire->tx_pending)
-		return;
-	drop_rest(tx);
-	start_batch(tx);
-	tx->wire->tx_pending = false;
+	tx->mtu = mtu;
+	if (!carrier)
+		drop_pending(tx);
+	else if (tx->xdp_wanted)
+		begin_xdp(tx, ifname);
+}
+
+/*
+ * AF_XDP does not look at the MTU; the packet socket does, and lets an 802.1Q tag come on top of it. Many a virtual
+ * interface would pass on what its owner has forbidden.
+ */
+static bool too_long(const struct dev_tx *tx, const uint8_t *frame, size_t size)
+{
+	size_t longest = ETH_HLEN + (size_t)tx->mtu;
+	if (size <= longest)
+		return false;
+	bool tagged = frame[12] == ETH_P_8021Q >> 8 && frame[13] == (ETH_P_8021Q & 0xFF);
+	return !tagged || size > longest + VLAN_SIZE;
 }
 
 void dev_tx_send(struct dev_tx *tx, const uint8_t *frame, size_t size)
 {
-	if (tx->carrier)
-		packet_send(tx, frame, size);
-	else
+	if (!tx->carrier || too_long(tx, frame, size))
 		tx->wire->tx_dropped++;
+	else if (tx->xdp)
+		dev_xdp_send(tx->xdp, frame, size);
+	else
+		packet_send(tx, frame, size);
 }
 
 void dev_tx_flush(struct dev_tx *tx)
 {
-	packet_flush(tx);
+	if (!tx->xdp)
+		packet_flush(tx);
+	else if (dev_xdp_flush(tx->xdp) < 0)
+		end_xdp(tx);
 }
 
 /* --- open, close ------------------------------------------------------------------------------------------------ */
@@ -119,6 +179,7 @@ int dev_tx_open(struct dev_tx *tx, struct wire *wire, int ifindex)
 {
 	int on = 1;
 	tx->wire = wire;
+	tx->xdp_wanted = true;
 	tx->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	if (tx->fd < 0)
 		return -errno;
@@ -139,6 +200,7 @@ int dev_tx_open(struct dev_tx *tx, struct wire *wire, int ifindex)
 
 void dev_tx_close(struct dev_tx *tx)
 {
+	dev_xdp_close(tx->xdp);
 	if (tx->fd >= 0)
 		close(tx->fd);
 	if (tx->memory)

@@ -1,6 +1,9 @@
 /*
  * The wire into an existing interface, against the real kernel: one end of a veth pair is the wire, the other
  * one the test's. What the frames become inside the NIC is other tests' matter; here they are counted.
+ *
+ * What is about sending runs twice: by AF_XDP, and by packet socket, as a wire sends if somebody else has the
+ * interface's queue 0.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,9 +11,11 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <linux/if_tun.h>
 
 #include "driver/gso.h"
+#include "driver/xdp/xsk.h"
 #include "netns-tests/softnic/log.h"
 #include "netns-tests/softnic/wire.h"
 #include "own_netns.h"
@@ -19,7 +24,10 @@ struct rig {
 	struct ev_loop *loop;
 	struct nic *nic;
 	struct wire *wire;
-	int peer; /* packet socket on the other end */
+	int peer;              /* packet socket on the other end */
+	bool by_packet;        /* how the wire is to send */
+	struct xsk_umem *umem; /* of somebody else */
+	struct xsk_socket *holder;
 };
 
 /* Give the kernel's link watch the second it may take. */
@@ -32,21 +40,70 @@ static void wait_for_carrier(struct rig *rig, bool carrier)
 	assert_int_equal(rig->nic->link.carrier, carrier);
 }
 
-static int setup(void **state)
+/* Try to take queue 0 of an interface, to keep it. False: somebody has it. */
+static bool take_queue(struct rig *rig, const char *ifname)
+{
+	int rc = xsk_socket_open(rig->umem,
+		&(struct xsk_socket_config){.ifname = ifname,
+			.flags = XSK_TX_ONLY,
+			.mode = XSK_MODE_NATIVE,
+			.busy_timeout_ms = -1},
+		&rig->holder);
+	assert_true(rc == 0 || rc == -EBUSY);
+	return rc == 0;
+}
+
+static void leave_queue(struct rig *rig)
+{
+	xsk_socket_close(rig->holder);
+	rig->holder = NULL;
+}
+
+/* Who has queue 0 tells how the wire sends. */
+static void assert_way(struct rig *rig, const char *ifname)
+{
+	if (rig->by_packet)
+		assert_non_null(rig->holder);
+	else
+		assert_false(take_queue(rig, ifname));
+}
+
+static void open_wire(struct rig *rig, const char *ifname)
+{
+	char spec[32];
+	snprintf(spec, sizeof spec, "dev:%s", ifname);
+	if (rig->by_packet)
+		assert_true(take_queue(rig, ifname));
+	rig->wire = wire_open(spec, rig->nic, rig->loop);
+	assert_non_null(rig->wire);
+	wait_for_carrier(rig, true);
+	assert_way(rig, ifname);
+}
+
+static void close_wire(struct rig *rig)
+{
+	wire_close(rig->wire);
+	leave_queue(rig);
+}
+
+static int set_up(void **state, bool by_packet)
 {
 	static struct rig rig;
 	softnic_log_level(LOG_LEVEL_ERROR);
 	assert_true(shell("ip link add w0 type veth peer name w1"));
-	assert_true(shell("ip link set w0 addrgenmode none up && ip link set w1 addrgenmode none up"));
+	assert_true(shell("ip link set w0 mtu 9216 addrgenmode none up"));
+	assert_true(shell("ip link set w1 mtu 9216 addrgenmode none up"));
+	rig = (struct rig){.by_packet = by_packet};
+	assert_int_equal(xsk_umem_create(&(struct xsk_umem_config){.frames = 64}, &rig.umem), 0);
 	rig.loop = ev_loop_new(EVFLAG_AUTO);
 	rig.nic = nic_create(0, "test", (const uint8_t[6]){2, 0, 0, 0, 0, 1});
 	assert_non_null(rig.nic);
-	rig.wire = wire_open("dev:w0", rig.nic, rig.loop);
-	assert_non_null(rig.wire);
 	rig.peer = packet_socket("w1");
 	assert_true(rig.peer >= 0);
+	int size = 16 << 20; /* of a few hundred jumbo frames */
+	assert_int_equal(setsockopt(rig.peer, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size), 0);
 	*state = &rig;
-	wait_for_carrier(&rig, true);
+	open_wire(&rig, "w0");
 
 	/* Everything on the wire is taken in, and counted there; no queue is needed for that. */
 	nic_write32(rig.nic, FCTRL, FCTRL_UPE | FCTRL_MPE | FCTRL_BAM);
@@ -57,11 +114,22 @@ static int setup(void **state)
 	return 0;
 }
 
+static int setup(void **state)
+{
+	return set_up(state, false);
+}
+
+static int setup_by_packet(void **state)
+{
+	return set_up(state, true);
+}
+
 static int teardown(void **state)
 {
 	struct rig *rig = *state;
 	close(rig->peer);
-	wire_close(rig->wire);
+	close_wire(rig);
+	assert_int_equal(xsk_umem_free(rig->umem), 0);
 	nic_free(rig->nic);
 	ev_loop_destroy(rig->loop);
 	shell("ip link del w1 2>/dev/null");
@@ -198,41 +266,159 @@ static void more_frames_than_a_budget_come_in_turns(void **state)
 
 /* --- send ------------------------------------------------------------------------------------------------------- */
 
+/* Frame number i of those sizes. */
+static size_t number_frame(uint8_t *frame, unsigned i)
+{
+	static const size_t sizes[] = {60, 9000, 1514, 61, 2048, 2049, 64, 9230, 1000};
+	size_t size = sizes[i % (sizeof sizes / sizeof sizes[0])];
+	fill_frame(frame, size);
+	frame[50] = (uint8_t)i;
+	return size;
+}
+
+static void assert_peer_hears(struct rig *rig, const uint8_t *frame, size_t size)
+{
+	uint8_t heard[10000];
+	assert_true(readable(rig->peer));
+	assert_int_equal(recv(rig->peer, heard, sizeof heard, MSG_DONTWAIT), size);
+	assert_memory_equal(heard, frame, size);
+}
+
+static void assert_peer_hears_no_more(struct rig *rig)
+{
+	uint8_t heard[64];
+	assert_int_equal(recv(rig->peer, heard, sizeof heard, MSG_DONTWAIT), -1);
+}
+
+static void send_one(struct rig *rig, const uint8_t *frame, size_t size)
+{
+	nic_wire_send(rig->nic, frame, size);
+	rig->wire->ops->flush(rig->wire);
+}
+
 static void sent_frames_reach_the_peer_as_they_are(void **state)
 {
 	struct rig *rig = *state;
-	const size_t sizes[] = {60, 61, 1514, 64, 1000};
-	uint8_t frame[1514], heard[2000];
-	/* More than one batch. */
-	for (unsigned i = 0; i < 80; i++) {
-		fill_frame(frame, sizes[i % 5]);
-		frame[50] = (uint8_t)i;
-		nic_wire_send(rig->nic, frame, sizes[i % 5]);
+	uint8_t frame[9230];
+	/* More than one batch, and in all more than the memory that the wire has for them. */
+	for (unsigned round = 0; round < 20; round++) {
+		for (unsigned i = 0; i < 150; i++) {
+			size_t size = number_frame(frame, i);
+			nic_wire_send(rig->nic, frame, size);
+		}
+		rig->wire->ops->flush(rig->wire);
+		for (unsigned i = 0; i < 150; i++) {
+			size_t size = number_frame(frame, i);
+			assert_peer_hears(rig, frame, size);
+		}
 	}
-	rig->wire->ops->flush(rig->wire);
-	for (unsigned i = 0; i < 80; i++) {
-		fill_frame(frame, sizes[i % 5]);
-		frame[50] = (uint8_t)i;
-		assert_true(readable(rig->peer));
-		assert_int_equal(recv(rig->peer, heard, sizeof heard, MSG_DONTWAIT), sizes[i % 5]);
-		assert_memory_equal(heard, frame, sizes[i % 5]);
-	}
-	assert_int_equal(rig->wire->tx_frames, 80);
+	assert_peer_hears_no_more(rig);
+	assert_int_equal(rig->wire->tx_frames, 20 * 150);
 	assert_int_equal(rig->wire->tx_dropped, 0);
+	assert_false(rig->wire->tx_pending);
 }
 
 static void a_frame_too_long_for_the_interface_is_counted_and_the_next_one_sent(void **state)
 {
 	struct rig *rig = *state;
-	uint8_t frame[4000];
+	uint8_t frame[1519];
+	/* The peer would take it. */
+	assert_true(shell("ip link set w0 mtu 1500"));
+	ev_run(rig->loop, EVRUN_NOWAIT);
 	fill_frame(frame, sizeof frame);
-	nic_wire_send(rig->nic, frame, 100);
-	nic_wire_send(rig->nic, frame, 4000);
+	nic_wire_send(rig->nic, frame, 1514);
+	nic_wire_send(rig->nic, frame, 1515);
 	nic_wire_send(rig->nic, frame, 200);
 	rig->wire->ops->flush(rig->wire);
 	assert_int_equal(rig->wire->tx_frames, 2);
 	assert_int_equal(rig->wire->tx_dropped, 1);
 	assert_false(rig->wire->tx_pending);
+	assert_peer_hears(rig, frame, 1514);
+	assert_peer_hears(rig, frame, 200);
+
+	/* A tag comes on top. */
+	memcpy(frame + 12, "\x81\x00\x00\x64", 4);
+	nic_wire_send(rig->nic, frame, 1518);
+	nic_wire_send(rig->nic, frame, 1519);
+	rig->wire->ops->flush(rig->wire);
+	assert_int_equal(rig->wire->tx_frames, 3);
+	assert_int_equal(rig->wire->tx_dropped, 2);
+	assert_peer_hears_no_more(rig); /* of its EtherType */
+}
+
+static void what_was_sent_while_the_interface_was_down_is_not_heard_later(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t frame[200];
+	fill_frame(frame, sizeof frame);
+
+	/* Before the wire knows, then while it does. */
+	assert_true(shell("ip link set w0 down"));
+	send_one(rig, frame, 100);
+	assert_int_equal(rig->wire->tx_frames + rig->wire->tx_dropped + rig->wire->tx_pending, 1);
+	wait_for_carrier(rig, false);
+	assert_false(rig->wire->tx_pending);
+	assert_int_equal(rig->wire->tx_dropped, 1);
+	send_one(rig, frame, 100);
+	assert_int_equal(rig->wire->tx_dropped, 2);
+	assert_true(shell("ip link set w0 up"));
+	wait_for_carrier(rig, true);
+	assert_way(rig, "w0");
+
+	send_one(rig, frame, 200);
+	assert_int_equal(rig->wire->tx_frames, 1);
+	assert_int_equal(rig->wire->tx_dropped, 2);
+	assert_peer_hears(rig, frame, 200);
+	assert_peer_hears_no_more(rig);
+}
+
+static bool is_running(struct rig *rig, const char *ifname)
+{
+	struct ifreq ifr = {0};
+	snprintf(ifr.ifr_name, sizeof ifr.ifr_name, "%s", ifname);
+	assert_int_equal(ioctl(rig->peer, SIOCGIFFLAGS, &ifr), 0);
+	return ifr.ifr_flags & IFF_RUNNING;
+}
+
+/* Down and up again before the wire looks: it never sees a change. */
+static void an_interface_that_was_down_for_a_moment_is_sent_to_as_before(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t frame[200];
+	fill_frame(frame, sizeof frame);
+	assert_true(shell("ip link set w0 down"));
+	send_one(rig, frame, 100);
+	assert_int_equal(rig->wire->tx_dropped, 1);
+	assert_true(shell("ip link set w0 up"));
+	for (unsigned i = 0; i < 300 && !is_running(rig, "w0"); i++)
+		usleep(10000);
+	ev_run(rig->loop, EVRUN_NOWAIT);
+	assert_true(rig->nic->link.carrier);
+	assert_way(rig, "w0");
+	send_one(rig, frame, 200);
+	assert_int_equal(rig->wire->tx_frames, 1);
+	assert_int_equal(rig->wire->tx_dropped, 1);
+	assert_peer_hears(rig, frame, 200);
+	assert_peer_hears_no_more(rig);
+}
+
+static void an_interface_that_is_down_at_first_is_sent_to_once_it_is_up(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t frame[200];
+	assert_true(shell("ip link set w0 down"));
+	wait_for_carrier(rig, false);
+	close_wire(rig);
+	rig->wire = wire_open("dev:w0", rig->nic, rig->loop);
+	assert_non_null(rig->wire);
+	assert_false(rig->nic->link.carrier);
+	assert_true(shell("ip link set w0 up"));
+	wait_for_carrier(rig, true);
+	assert_way(rig, "w0");
+	fill_frame(frame, sizeof frame);
+	send_one(rig, frame, sizeof frame);
+	assert_int_equal(rig->wire->tx_frames, 1);
+	assert_peer_hears(rig, frame, sizeof frame);
 }
 
 /* --- carrier ---------------------------------------------------------------------------------------------------- */
@@ -291,10 +477,8 @@ static void an_interface_that_goes_away_while_frames_wait_leaves_nothing_to_do(v
 	struct ifreq ifr = {.ifr_name = "w2", .ifr_flags = IFF_TAP | IFF_NO_PI};
 	assert_int_equal(ioctl(tap, TUNSETIFF, &ifr), 0);
 	assert_true(shell("ip link set w2 addrgenmode none txqueuelen 1 up"));
-	wire_close(rig->wire);
-	rig->wire = wire_open("dev:w2", rig->nic, rig->loop);
-	assert_non_null(rig->wire);
-	wait_for_carrier(rig, true);
+	close_wire(rig);
+	open_wire(rig, "w2");
 
 	fill_frame(frame, sizeof frame);
 	for (unsigned i = 0; i < 20; i++) /* nobody reads the tap */
@@ -304,6 +488,7 @@ static void an_interface_that_goes_away_while_frames_wait_leaves_nothing_to_do(v
 		close(tap);
 		skip();
 	}
+	assert_true(rig->wire->tx_frames > 0);
 	close(tap);
 	wait_for_carrier(rig, false);
 	rig->wire->ops->flush(rig->wire);
@@ -312,6 +497,12 @@ static void an_interface_that_goes_away_while_frames_wait_leaves_nothing_to_do(v
 }
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define TEST_BOTH_WAYS(test)                                                                           \
+	TEST(test),                                                                                    \
+	{                                                                                              \
+		.name = #test " (by packet socket)", .test_func = test, .setup_func = setup_by_packet, \
+		.teardown_func = teardown                                                              \
+	}
 
 int main(void)
 {
@@ -320,14 +511,17 @@ int main(void)
 		TEST(a_short_frame_is_padded),
 		TEST(a_tag_that_the_kernel_took_off_is_put_back),
 		TEST(a_super_frame_comes_in_as_frames),
-		TEST(what_the_nic_sent_is_not_heard_as_its_own_echo),
+		TEST_BOTH_WAYS(what_the_nic_sent_is_not_heard_as_its_own_echo),
 		TEST(more_frames_than_a_budget_come_in_turns),
-		TEST(sent_frames_reach_the_peer_as_they_are),
-		TEST(a_frame_too_long_for_the_interface_is_counted_and_the_next_one_sent),
+		TEST_BOTH_WAYS(sent_frames_reach_the_peer_as_they_are),
+		TEST_BOTH_WAYS(a_frame_too_long_for_the_interface_is_counted_and_the_next_one_sent),
+		TEST_BOTH_WAYS(what_was_sent_while_the_interface_was_down_is_not_heard_later),
+		TEST_BOTH_WAYS(an_interface_that_was_down_for_a_moment_is_sent_to_as_before),
+		TEST(an_interface_that_is_down_at_first_is_sent_to_once_it_is_up),
 		TEST(the_link_follows_the_interface),
 		TEST(a_renamed_interface_is_still_the_same),
-		TEST(an_interface_that_goes_away_is_a_cable_pulled),
-		TEST(an_interface_that_goes_away_while_frames_wait_leaves_nothing_to_do),
+		TEST_BOTH_WAYS(an_interface_that_goes_away_is_a_cable_pulled),
+		TEST_BOTH_WAYS(an_interface_that_goes_away_while_frames_wait_leaves_nothing_to_do),
 	};
 	if (!own_netns()) {
 		puts("wire into an interface: skipped: network namespaces need root");
