@@ -372,6 +372,49 @@ static void what_was_sent_while_the_interface_was_down_is_not_heard_later(void *
 	assert_peer_hears_no_more(rig);
 }
 
+/*
+ * Behind the peer is a bridge whose other port sends next to nothing: what goes there stays in its queue, and with it
+ * the memory that a wire which sends by AF_XDP has for its frames.
+ */
+static void frames_that_the_receiver_keeps_make_the_wire_wait_and_then_drop(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t frame[60];
+	assert_true(shell("ip link add name w2 type bridge && ip link add name w3 type veth peer name w4"));
+	assert_true(shell("tc qdisc add dev w3 root tbf rate 8kbit burst 2000 latency 10000s"));
+	assert_true(shell("for i in w2 w3 w4; do ip link set $i addrgenmode none up || exit; done"));
+	assert_true(shell("ip link set w1 master w2 && ip link set w3 master w2"));
+	assert_true(shell("bridge link set dev w3 learning off && bridge link set dev w1 learning off"));
+
+	fill_frame(frame, sizeof frame);
+	frame[0] = 2; /* to somebody whom the bridge does not know: to the other port and nowhere else */
+	unsigned sent = 0;
+	for (; sent < 10000 && !rig->wire->tx_pending; sent++)
+		send_one(rig, frame, sizeof frame);
+	assert_true(rig->wire->tx_pending);
+	assert_int_equal(rig->wire->tx_frames, sent);
+	for (unsigned i = 0; i < 2000 && rig->wire->tx_pending; i++) {
+		rig->wire->ops->flush(rig->wire);
+		usleep(1000);
+	}
+	assert_false(rig->wire->tx_pending);
+	while (rig->wire->tx_dropped == 0 && sent < 10000) { /* the last few chunks are for a long frame */
+		send_one(rig, frame, sizeof frame);
+		sent++;
+	}
+	assert_int_equal(rig->wire->tx_dropped, 1);
+	assert_int_equal(rig->wire->tx_frames, sent - 1);
+	assert_false(rig->wire->tx_pending);
+
+	/* Let go, it sends as before. */
+	assert_true(shell("tc qdisc del dev w3 root"));
+	send_one(rig, frame, sizeof frame);
+	assert_int_equal(rig->wire->tx_frames, sent);
+	assert_int_equal(rig->wire->tx_dropped, 1);
+	assert_false(rig->wire->tx_pending);
+	assert_true(shell("ip link del w3 && ip link del w2"));
+}
+
 static bool is_running(struct rig *rig, const char *ifname)
 {
 	struct ifreq ifr = {0};
@@ -517,6 +560,7 @@ int main(void)
 		TEST_BOTH_WAYS(a_frame_too_long_for_the_interface_is_counted_and_the_next_one_sent),
 		TEST_BOTH_WAYS(what_was_sent_while_the_interface_was_down_is_not_heard_later),
 		TEST_BOTH_WAYS(an_interface_that_was_down_for_a_moment_is_sent_to_as_before),
+		TEST(frames_that_the_receiver_keeps_make_the_wire_wait_and_then_drop),
 		TEST(an_interface_that_is_down_at_first_is_sent_to_once_it_is_up),
 		TEST(the_link_follows_the_interface),
 		TEST(a_renamed_interface_is_still_the_same),
