@@ -56,8 +56,8 @@ struct dev_tx {
 	unsigned mtu;
 	struct dev_xdp *xdp; /* NULL: by the packet socket */
 	bool xdp_wanted;     /* to be tried when there is a carrier */
-	bool xdp_tried;
-	int fd; /* the packet socket */
+	bool told;           /* why it was not to be had */
+	int fd;              /* the packet socket */
 	uint8_t *memory;
 	size_t used;
 	unsigned first, count; /* frames first..count-1 are still to be sent */
@@ -81,10 +81,10 @@ void dev_tx_close(struct dev_tx *tx);
 /* --- out by AF_XDP: wire_dev_xdp.c ------------------------------------------------------------------------------ */
 
 /*
- * The interface must be up. again: this process has had such a socket there a moment ago. Returns 0 or a negative
- * errno, with a reason in ixy_last_error(), where it is not to be had.
+ * The interface must be up. Waits for a queue that was in use a moment ago, at most half a second. Returns 0 or a
+ * negative errno, with a reason in ixy_last_error(), where it is not to be had.
  */
-int dev_xdp_open(struct dev_xdp **xdp, struct wire *wire, const char *ifname, bool again);
+int dev_xdp_open(struct dev_xdp **xdp, struct wire *wire, const char *ifname);
 void dev_xdp_send(struct dev_xdp *xdp, const uint8_t *frame, size_t size);
 /*
  * Returns 0: all has been sent, or wire->tx_pending is set. A negative errno where this socket will not send what it

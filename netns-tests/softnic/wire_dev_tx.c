@@ -104,11 +104,12 @@ static void begin_xdp(struct dev_tx *tx, const char *ifname)
 	packet_flush(tx);
 	if (tx->count)
 		return; /* those go first */
-	if (dev_xdp_open(&tx->xdp, tx->wire, ifname, tx->xdp_tried) < 0 && !tx->xdp_tried)
-		softnic_info("port %u: %s: sending by packet socket, not by AF_XDP: %s", tx->wire->nic->port,
-			ifname, ixy_last_error());
 	tx->xdp_wanted = false;
-	tx->xdp_tried = true;
+	if (dev_xdp_open(&tx->xdp, tx->wire, ifname) == 0 || tx->told)
+		return;
+	tx->told = true;
+	softnic_info("port %u: %s: sending by packet socket, not by AF_XDP: %s", tx->wire->nic->port, ifname,
+		ixy_last_error());
 }
 
 /* Until the interface is looked at again. */
@@ -136,10 +137,12 @@ void dev_tx_link(struct dev_tx *tx, const char *ifname, bool carrier, unsigned m
 {
 	tx->carrier = carrier;
 	tx->mtu = mtu;
-	if (!carrier)
+	if (!carrier) {
 		drop_pending(tx);
-	else if (tx->xdp_wanted)
+		tx->xdp_wanted = !tx->xdp;
+	} else if (tx->xdp_wanted) {
 		begin_xdp(tx, ifname);
+	}
 }
 
 /*

@@ -28,7 +28,7 @@
 
 #define BUDGET_MIN  32u   /* frames a sendto() where the kernel's budget cannot be set (before Linux 6.17) */
 #define PATIENCE_US 10000 /* how long nothing may move before the frames are given up */
-#define AGAIN_MS    100   /* the kernel takes a moment to let go of a queue that was just closed */
+#define BUSY_MS     500   /* the kernel takes a moment to let go of a queue that was just closed */
 
 static_assert((CHUNKS & (CHUNKS - 1)) == 0, "rings have a power of two entries");
 static_assert(
@@ -204,7 +204,7 @@ void dev_xdp_close(struct dev_xdp *xdp)
 	free(xdp);
 }
 
-int dev_xdp_open(struct dev_xdp **opened, struct wire *wire, const char *ifname, bool again)
+int dev_xdp_open(struct dev_xdp **opened, struct wire *wire, const char *ifname)
 {
 	struct dev_xdp *xdp = calloc(1, sizeof *xdp);
 	if (!xdp)
@@ -226,7 +226,7 @@ int dev_xdp_open(struct dev_xdp **opened, struct wire *wire, const char *ifname,
 				.flags = XSK_TX_ONLY | XSK_MULTI_BUFFER,
 				.mode = XSK_MODE_NATIVE,
 				.tx_budget = CHUNKS,
-				.busy_timeout_ms = again ? AGAIN_MS : -1,
+				.busy_timeout_ms = BUSY_MS,
 			},
 			&xdp->socket);
 	if (rc) {
