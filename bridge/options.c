@@ -54,9 +54,9 @@ static const struct {
 	{OPT_KERNEL, "kernel", "tap|vhost|auto",
 		"frames reach the kernel by system calls (default), by vhost-net, or by that if it is there"},
 	{OPT_POLL, "poll", NULL, "never sleep: a core a queue for the lowest latency"},
-	{OPT_IDLE_USECS, "idle-usecs", "N", "poll at most so long in vain before sleeping (default 50)"},
+	{OPT_IDLE_USECS, "idle-usecs", "N", "poll at most so long in vain before sleeping (default 200)"},
 	{OPT_RX_USECS, "rx-usecs", "N",
-		"let received frames gather so long where nobody answers them (default 400)"},
+		"let received frames gather so long where nobody answers them (default 800)"},
 	{OPT_CPU, "cpu", "LIST", "run the queues' threads on these CPUs, e.g. 2,4-7"},
 	{OPT_MULTICAST, "multicast", "all|list",
 		"all: the NIC passes all multicast (default); list: only joined groups"},
@@ -334,7 +334,7 @@ int options_parse(int argc, char *argv[], struct options *o, char *error, size_t
 	for (size_t i = 0; i < OPTION_COUNT; i++)
 		list[i] = (struct option){table[i].name, table[i].argument ? required_argument : no_argument,
 			NULL, table[i].id};
-	*o = (struct options){.queues = 1, .idle_usecs = 50, .rx_usecs = 400, .log_level = IXY_LOG_INFO};
+	*o = (struct options){.queues = 1, .idle_usecs = 200, .rx_usecs = 800, .log_level = IXY_LOG_INFO};
 	optind = 0; /* glibc: start afresh, also the second time */
 	opterr = 0; /* the complaint below is the only one */
 	/* ':' first: a missing argument is told apart from an unknown option. */

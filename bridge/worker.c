@@ -49,6 +49,10 @@ static void run(struct worker *w)
 			continue;
 		}
 		received = forward_rx(w);
+		if (unlikely(w->gather_rounds)) {
+			w->gathered += received;
+			w->gather_rounds--;
+		}
 		if ((received && !one_way(w)) || w->tap_hot || w->pending_count)
 			sent = forward_tx(w);
 		if (received || sent)
@@ -132,6 +136,7 @@ int worker_start(const struct worker_config *config, struct worker **result)
 	w->request = RUN;
 	w->gro = config->gro;
 	w->nap_ns = NAP_MIN_NS;
+	w->spin.max_ns = (uint64_t)config->idle_usecs * 1000;
 	w->tap_hot = true;
 	w->tap_interval_ns = kernel_port_in_memory(config->port) ? 0 : TAP_INTERVAL_NS;
 	pthread_mutex_init(&w->lock, NULL);

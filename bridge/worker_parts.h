@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "driver/clock.h"
+#include "driver/spin.h"
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -55,15 +56,33 @@ struct worker {
 	uint64_t tap_interval_ns; /* between two looks at a tap that was empty */
 	uint64_t tap_dry_ns;      /* when it was last read empty */
 	uint64_t quiet_since_ns;  /* 0: the last round moved something */
-	uint64_t spin_ns;         /* how long to poll in vain, as learnt */
+	struct spin spin;         /* how long to poll in vain */
 	uint64_t nap_ns;          /* length of the next nap */
 	uint32_t unanswered;      /* short spells of quiet since the kernel last sent something */
+	uint64_t gather_ns;       /* how long frames that nobody answers are left to gather */
+	uint32_t gathered;        /* frames that lay in the ring when it was over: those of the first */
+	uint32_t gather_rounds;   /* GATHER_ROUNDS rounds; how many are still to come */
 };
 
 /* Frames come that nobody answers: see worker_sleep.c. */
 static inline bool one_way(const struct worker *w)
 {
 	return w->unanswered >= UNANSWERED_MANY;
+}
+
+#define GATHER_ROUNDS 2 /* so many full bursts are a quarter of a ring of the default size */
+
+/*
+ * How long frames that nobody answers may gather next, when `frames` lay in the ring after `ns` of it: longer, up to
+ * max, as long as one burst empties the ring; sooner where the next would come close to filling it.
+ */
+static inline uint64_t gather_time(uint64_t ns, uint32_t frames, uint64_t max)
+{
+	if (frames >= GATHER_ROUNDS * WORKER_BATCH)
+		ns = ns / 2 < NAP_MIN_NS ? NAP_MIN_NS : ns / 2;
+	else if (frames <= WORKER_BATCH)
+		ns *= 2;
+	return ns < max ? ns : max;
 }
 
 /* --- worker_frames.c ---------------------------------------------------------------------------------- */

@@ -3,16 +3,14 @@
  *
  * After a quiet while the worker arms the queue's interrupt, looks at the ring once more (a frame that
  * came before the arming raises none), and blocks in its libev loop until the interrupt's eventfd, the tap,
- * or the main thread wakes it. How long a quiet while is, is learnt from whether waiting paid, the way KVM
- * halts a virtual CPU: if the next frame came so soon that idle_usecs of polling would have met it, double
- * the time to poll; if it came much later, halve it. A steady stream is polled without a system call, a lone
- * ping does not cost a core.
+ * or the main thread wakes it. How long a quiet while is, at most idle_usecs, is learnt (driver/spin.h).
  *
  * Streams that nobody answers. Frames that come one by one, a tenth of a millisecond apart, would each cost a sleep
  * and a wake, several times what it takes to deliver them. Whom that delay hurts is who waits for an answer; so where
  * the kernel has answered none of many such wake-ups, the worker leaves the interrupt alone and looks every
  * rx_usecs, at the tap as soon as it has something: the moderation that NICs know as rx-usecs, but only for
- * one-way streams. The first frame that the kernel sends ends it, and so does a nap in which nothing came.
+ * one-way streams. The first frame that the kernel sends ends it, and so does a nap in which nothing came. A stream
+ * so fast that it would overflow the NIC's ring meanwhile is looked at sooner.
  *
  * Nothing tells that there is room again, in the NIC's ring or in the port's, so there the worker naps by timerfd. The
  * same naps, growing, stand in for interrupts on a device that has none.
@@ -23,18 +21,8 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#define SPIN_FIRST_NS 5000    /* what a first doubling starts from */
-#define NAP_MAX_NS    1000000 /* bounds idle CPU and latency of a device without interrupts */
-#define RECLAIM_S     0.01    /* how long sent buffers may lie in the ring of a sleeping worker */
-
-static inline void cpu_relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
-#endif
-}
+#define NAP_MAX_NS 1000000 /* bounds idle CPU and latency of a device without interrupts */
+#define RECLAIM_S  0.01    /* how long sent buffers may lie in the ring of a sleeping worker */
 
 static void on_frame(struct ev_loop *loop, struct ev_io *io, int events)
 {
@@ -127,7 +115,7 @@ static void block(struct worker *w, bool in_flight)
 	else
 		ev_io_start(w->loop, &w->irq_io);
 	if (!held_back && !w->full && one_way(w)) {
-		nap(w, (uint64_t)w->config.rx_usecs * 1000);
+		nap(w, w->gather_ns);
 	} else if (held_back || w->full || !w->has_irq) {
 		nap(w, w->nap_ns);
 		w->nap_ns = w->nap_ns * 2 < NAP_MAX_NS ? w->nap_ns * 2 : NAP_MAX_NS;
@@ -151,25 +139,21 @@ static void block(struct worker *w, bool in_flight)
 		counter_add(&w->counters->wakeups, 1);
 }
 
-/* Frames have come after a sleep: was it right to sleep? */
-static void learn_to_spin(struct worker *w, uint64_t quiet_ns)
-{
-	const uint64_t max = (uint64_t)w->config.idle_usecs * 1000;
-
-	if (quiet_ns > max)
-		w->spin_ns /= 2;
-	else if (w->spin_ns < max)
-		w->spin_ns = w->spin_ns ? w->spin_ns * 2 : SPIN_FIRST_NS;
-	if (w->spin_ns > max)
-		w->spin_ns = max;
-}
-
 /* A spell of quiet is over, by frames that the kernel has not answered yet: is it one of many? */
 static void learn_to_gather(struct worker *w, uint64_t quiet_ns)
 {
 	if (w->config.poll || one_way(w))
 		return;
 	w->unanswered = quiet_ns < (uint64_t)w->config.rx_usecs * 1000 ? w->unanswered + 1 : 0;
+	if (one_way(w))
+		w->gather_ns = NAP_MIN_NS;
+}
+
+static void begin_to_gather(struct worker *w, uint64_t max)
+{
+	w->gather_ns = gather_time(w->gather_ns, w->gathered, max);
+	w->gathered = 0;
+	w->gather_rounds = GATHER_ROUNDS;
 }
 
 void end_quiet(struct worker *w)
@@ -178,7 +162,7 @@ void end_quiet(struct worker *w)
 		const uint64_t quiet_ns = clock_ns() - w->quiet_since_ns;
 
 		if (w->slept)
-			learn_to_spin(w, quiet_ns);
+			spin_learn(&w->spin, quiet_ns);
 		learn_to_gather(w, quiet_ns);
 	}
 	w->slept = false;
@@ -194,7 +178,10 @@ void idle(struct worker *w)
 	if (!w->quiet_since_ns)
 		w->quiet_since_ns = now;
 	if (one_way(w)) {
-		if (!w->slept) {
+		const uint64_t max = (uint64_t)w->config.rx_usecs * 1000;
+
+		if (!w->slept || w->gather_ns < max) {
+			begin_to_gather(w, max);
 			block(w, reclaim(w));
 			w->slept = true;
 			return;
@@ -209,10 +196,12 @@ void idle(struct worker *w)
 		if (w->config.poll)
 			kernel_port_reclaim(w->config.port, w->counters);
 	}
-	if (w->config.poll || now - w->quiet_since_ns < w->spin_ns) {
-		cpu_relax();
+	if (w->config.poll) {
+		spin_relax();
 		return;
 	}
+	if (spin_on(&w->spin, now, now - w->quiet_since_ns))
+		return;
 	in_flight = reclaim(w);
 	if (w->has_irq) {
 		ixy_rx_irq_arm(w->config.dev, w->config.queue);

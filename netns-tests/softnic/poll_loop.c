@@ -2,7 +2,7 @@
  * One thread, and the decision it takes again and again: poll, or sleep.
  *
  * While frames move, all ports are polled in bursts and libev is entered now and then without blocking, for
- * messages and control. After a short quiet the loop sleeps in libev until a frame, a message, a doorbell's
+ * messages and control. After a quiet while (driver/spin.h) the loop sleeps in libev until a frame, a message, a doorbell's
  * eventfd or a moderated interrupt ends it. Nothing periodic runs while it sleeps.
  *
  * Doorbells are plain stores into shared memory, so going to sleep takes care: the servers first tell their
@@ -17,10 +17,11 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "driver/spin.h"
 #include "log.h"
 
-#define BURST      64 /* frames a port and direction in one turn */
-#define QUIET_US   20 /* without a frame before sleeping: about what falling asleep and waking up costs */
+#define BURST      64  /* frames a port and direction in one turn */
+#define QUIET_US   200 /* without a frame, at most, before sleeping */
 #define SERVE_WORK 32 /* frames between two looks at messages: a register read waits for no more than these */
 #define HELD_US    50 /* between two looks for receive descriptors, while frames wait for them */
 #define SILENT_US  100 /* between two looks at registers that a client may write without a word */
@@ -129,23 +130,28 @@ int poll_loop_run(struct ports *ports, struct ev_loop *ev)
 	ev_io_init(&loop.timer, on_timer, loop.timer_fd, EV_READ);
 	ev_io_start(ev, &loop.timer);
 
-	int64_t busy_us = nic_now_us();
+	struct spin spin = {.max_ns = QUIET_US * 1000};
+	uint64_t busy_ns = clock_ns();
+	bool slept = false;
 	for (unsigned work = 0; !ports->stop && !hung_up(ports);) {
-		int64_t now_us = nic_now_us();
-		unsigned done = poll_ports(&loop, now_us);
+		uint64_t now_ns = clock_ns();
+		unsigned done = poll_ports(&loop, (int64_t)(now_ns / 1000));
 		if (done) {
-			busy_us = now_us;
+			if (slept)
+				spin_learn(&spin, now_ns - busy_ns);
+			slept = false;
+			busy_ns = now_ns;
 			work += done;
 			if (work < SERVE_WORK)
 				continue;
 			work = 0;
 			ev_run(ev, EVRUN_NOWAIT);
 			scan_ports(&loop);
-		} else if (now_us - busy_us < QUIET_US) {
+		} else if (spin_on(&spin, now_ns, now_ns - busy_ns)) {
 			ev_run(ev, EVRUN_NOWAIT);
 		} else {
 			sleep_until_work(&loop);
-			busy_us = nic_now_us();
+			slept = true;
 		}
 	}
 	ev_io_stop(ev, &loop.timer);

@@ -42,8 +42,8 @@ static void a_device_and_a_name_are_enough(void **state)
 	assert_int_equal(o.queues, 1);
 	assert_int_equal(o.mtu, 0);
 	assert_int_equal(o.ring, 0);
-	assert_int_equal(o.idle_usecs, 50);
-	assert_int_equal(o.rx_usecs, 400);
+	assert_int_equal(o.idle_usecs, 200);
+	assert_int_equal(o.rx_usecs, 800);
 	assert_int_equal(o.cpu_count, 0);
 	assert_int_equal(o.multicast, MULTICAST_ALL);
 	assert_int_equal(o.iova, IXY_IOVA_AUTO);
