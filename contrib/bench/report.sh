@@ -117,17 +117,19 @@ draw()
 	} | sed 's/,$//' | plot_svg "$build/bench/$name.svg" "$width" 420
 }
 
-# plot_bars FILE NAME TITLE UNIT ROW...: a cluster of bars a row, a bar a column
+# plot_bars FILE NAME TITLE UNIT ROW...: a cluster of bars a row that has been measured, a bar a column; $bars_style
+# comes on top of what gnuplot is told
 plot_bars()
 {
-	local result=$1 name=$2 title=$3 unit=$4 what row nbsp=$'\u00a0' # a blank that ends no field
+	local result=$1 name=$2 title=$3 unit=$4 what row values nbsp=$'\u00a0' # a blank that ends no field
 	shift 4
 	for row; do
 		what=$(printf '%s\n' "${rows[@]}" | awk -F '|' -v row="$row" '$1 == row { print $2 }')
-		printf '"%s" %s\n' "${what// /$nbsp}" "$(cells "$result" | sed -n "s/^$row //p" | sed 's/-/NaN/g')"
+		values=$(cells "$result" | sed -n "s/^$row //p")
+		[[ ! $values =~ [0-9] ]] || printf '"%s" %s\n' "${what// /$nbsp}" "${values//-/NaN}"
 	done >"$dir/plot"
 	draw "$name" "$title" "$unit" 1000 "set grid ytics lc rgb '#dddddd'; set style data histogram; \
-		set style histogram clustered gap 1; set style fill solid 0.9 noborder" '%d:xtic(1)'
+		set style histogram clustered gap 1; set style fill solid 0.9 noborder; ${bars_style:-}" '%d:xtic(1)'
 }
 
 # plot_lines FILE NAME TITLE UNIT XLABEL X=ROW...: a line a column

@@ -339,8 +339,10 @@ plots()
 {
 	plot_bars "$1" tcp "TCP, one wire of MTU-size frames" Gbit/s tcp_in tcp_out tcp8_in tcp8_out tcp_both
 	plot_bars "$1" frames "UDP frames delivered" 1000/s udp64_in udp64_out udp512_in udp512_out udp1472_in udp1472_out
+	local bars_style="set logscale y; set yrange [10:*]"
 	plot_bars "$1" latency "Round trip, idle" us rtt_p50 rtt_p99 rtt_p999
 	plot_bars "$1" latency-load "Round trip beside a TCP stream" us rtt_load_p50 rtt_load_p99 rtt_load_p999
+	bars_style=''
 	plot_bars "$1" cpu "CPU seconds of the forwarding process" "s/GB, s/million frames" \
 		cpu_tcp_in cpu_tcp_out cpu_udp64_in cpu_udp64_out
 	plot_lines "$1" flows "64-byte frames in, over flows" 1000/s flows \
