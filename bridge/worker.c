@@ -53,7 +53,8 @@ static void run(struct worker *w)
 			w->gathered += received;
 			w->gather_rounds--;
 		}
-		if ((received && !one_way(w)) || w->tap_hot || w->pending_count)
+		/* Frames that had gathered are no reason to ask the tap. But if that is a flood, it may never end. */
+		if ((received && !(one_way(w) && w->gather_rounds)) || w->tap_hot || w->pending_count)
 			sent = forward_tx(w);
 		if (received || sent)
 			end_quiet(w);

@@ -23,6 +23,7 @@ struct fake_device {
 
 	struct pkt_buf *rx[FAKE_FRAMES]; /* received frames that wait, rx[rx_first .. rx_last - 1] */
 	unsigned rx_first, rx_last;
+	struct mempool *flood; /* after them there is always one more, from this pool: the worker's from then on */
 	bool armed;
 	unsigned arms;
 	struct pkt_buf *rx_on_arm; /* arrives just before the next arming, and so raises no interrupt */
@@ -57,6 +58,11 @@ static uint32_t fake_rx_batch(struct ixy_device *dev, uint16_t queue, struct pkt
 	pthread_mutex_lock(&f->lock);
 	while (n < count && f->rx_first < f->rx_last)
 		bufs[n++] = f->rx[f->rx_first++];
+	if (f->flood && n < count && (bufs[n] = pkt_buf_alloc(f->flood))) {
+		memset(bufs[n]->data, 0x5A, 60);
+		bufs[n]->size = bufs[n]->frame_size = 60;
+		n++;
+	}
 	pthread_mutex_unlock(&f->lock);
 	return n;
 }

@@ -265,6 +265,28 @@ static void frames_that_nobody_answers_are_left_to_gather_until_somebody_does(vo
 	assert_true(wakes(f));
 }
 
+/* A stream that leaves the worker no quiet moment must not keep it from what the kernel sends. */
+static void a_flood_that_nobody_answers_does_not_silence_the_kernel(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.idle_usecs = 0;
+	f->config.rx_usecs = 100000;
+	start(f);
+	while (f->rx_used < RX_FRAMES - 1 && wakes(f))
+		;
+	assert_in_range(f->rx_used, 20, RX_FRAMES - 2);
+	pthread_mutex_lock(&fake.lock);
+	fake.flood = f->rx_pool;
+	pthread_mutex_unlock(&fake.lock);
+	assert_true(eventually(counted(rx.frames) > f->rx_used + 1000));
+	kernel_sends(f, 0, 1);
+	assert_true(eventually(sent() == 1));
+	pthread_mutex_lock(&fake.lock);
+	fake.flood = NULL;
+	pthread_mutex_unlock(&fake.lock);
+}
+
 static void no_frame_is_left_to_gather_where_that_is_switched_off(void **state)
 {
 	struct fixture *f = *state;
@@ -487,6 +509,7 @@ int main(void)
 		in_fixture(a_frame_that_comes_just_before_the_interrupt_is_armed_does_not_strand),
 		in_fixture(a_polling_worker_never_sleeps),
 		in_fixture(frames_that_nobody_answers_are_left_to_gather_until_somebody_does),
+		in_fixture(a_flood_that_nobody_answers_does_not_silence_the_kernel),
 		in_fixture(no_frame_is_left_to_gather_where_that_is_switched_off),
 		in_fixture(a_device_without_interrupts_is_served_by_naps),
 		in_fixture(what_the_ring_does_not_take_waits_in_the_kernel_and_arrives_in_order),
