@@ -412,6 +412,7 @@ static int start_workers(struct daemon *d)
 			.poll = o->poll,
 			.idle_usecs = o->idle_usecs,
 			.rx_usecs = o->rx_usecs,
+			.rx_ring = o->ring,
 			.interface_gone = tell_interface_gone,
 			.arg = d,
 		};

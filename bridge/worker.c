@@ -49,10 +49,6 @@ static void run(struct worker *w)
 			continue;
 		}
 		received = forward_rx(w);
-		if (unlikely(w->gather_rounds)) {
-			w->gathered += received;
-			w->gather_rounds--;
-		}
 		/* Frames that had gathered are no reason to ask the tap. But if that is a flood, it may never end. */
 		if ((received && !(one_way(w) && w->gather_rounds)) || w->tap_hot || w->pending_count)
 			sent = forward_tx(w);
@@ -138,6 +134,7 @@ int worker_start(const struct worker_config *config, struct worker **result)
 	w->gro = config->gro;
 	w->nap_ns = NAP_MIN_NS;
 	w->spin.max_ns = (uint64_t)config->idle_usecs * 1000;
+	w->gather_most = gather_most(config->rx_ring);
 	w->tap_hot = true;
 	w->tap_interval_ns = kernel_port_in_memory(config->port) ? 0 : TAP_INTERVAL_NS;
 	pthread_mutex_init(&w->lock, NULL);

@@ -31,6 +31,7 @@ struct worker_config {
 	bool poll;                       /* never sleep */
 	uint32_t idle_usecs;             /* longest time to poll in vain before sleeping */
 	uint32_t rx_usecs; /* how long received frames that nobody answers may gather; 0: never */
+	uint16_t rx_ring;  /* of dev, as asked for when it was opened; 0: the default */
 	/* Called once, in the worker's thread, when the interface has been deleted. The worker then waits. */
 	void (*interface_gone)(void *arg);
 	void *arg;

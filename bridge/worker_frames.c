@@ -72,6 +72,14 @@ static void complete_checksums(struct pkt_buf *frames[], uint32_t count)
 	}
 }
 
+/* What lay in the ring after frames had gathered. A jumbo frame or a super-frame has several buffers. */
+static void count_gathered(struct worker *w, struct pkt_buf *const frames[], uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		w->gathered += frames[i]->segments;
+	w->gather_rounds--;
+}
+
 uint32_t forward_rx(struct worker *w)
 {
 	struct pkt_buf *frames[WORKER_BATCH];
@@ -82,6 +90,8 @@ uint32_t forward_rx(struct worker *w)
 		count = room ? ixy_rx_batch(w->config.dev, w->config.queue, frames, room) : 0;
 	else
 		count = ixy_rx_batch(w->config.dev, w->config.queue, frames, WORKER_BATCH);
+	if (unlikely(w->gather_rounds))
+		count_gathered(w, frames, count);
 	if (count == 0)
 		return 0;
 	good = drop_too_long(w, frames, count);

@@ -60,8 +60,9 @@ struct worker {
 	uint64_t nap_ns;          /* length of the next nap */
 	uint32_t unanswered;      /* short spells of quiet since the kernel last sent something */
 	uint64_t gather_ns;       /* how long frames that nobody answers are left to gather */
-	uint32_t gathered;        /* frames that lay in the ring when it was over: those of the first */
+	uint32_t gathered;        /* buffers that they had taken when it was over: those of the first */
 	uint32_t gather_rounds;   /* GATHER_ROUNDS rounds; how many are still to come */
+	uint32_t gather_most;     /* buffers, see gather_most() */
 };
 
 /* Frames come that nobody answers: see worker_sleep.c. */
@@ -72,15 +73,23 @@ static inline bool one_way(const struct worker *w)
 
 #define GATHER_ROUNDS 2 /* so many full bursts are a quarter of a ring of the default size */
 
-/*
- * How long frames that nobody answers may gather next, when `frames` lay in the ring after `ns` of it: longer, up to
- * max, as long as one burst empties the ring; sooner where the next would come close to filling it.
- */
-static inline uint64_t gather_time(uint64_t ns, uint32_t frames, uint64_t max)
+/* How many buffers of a receive ring (0: of the default size) may gather: a quarter, if that can be seen. */
+static inline uint32_t gather_most(uint32_t ring)
 {
-	if (frames >= GATHER_ROUNDS * WORKER_BATCH)
+	const uint32_t seen = GATHER_ROUNDS * WORKER_BATCH;
+
+	return ring && ring / 4 < seen ? ring / 4 : seen;
+}
+
+/*
+ * How long frames that nobody answers may gather next, when they had taken so many buffers after `ns` of it: longer, up
+ * to max, as long as twice as many are no more than most; sooner where they have become as many as that.
+ */
+static inline uint64_t gather_time(uint64_t ns, uint32_t buffers, uint32_t most, uint64_t max)
+{
+	if (buffers >= most)
 		ns = ns / 2 < NAP_MIN_NS ? NAP_MIN_NS : ns / 2;
-	else if (frames <= WORKER_BATCH)
+	else if (buffers <= most / 2)
 		ns *= 2;
 	return ns < max ? ns : max;
 }

@@ -23,7 +23,7 @@ struct fake_device {
 
 	struct pkt_buf *rx[FAKE_FRAMES]; /* received frames that wait, rx[rx_first .. rx_last - 1] */
 	unsigned rx_first, rx_last;
-	struct mempool *flood; /* after them there is always one more, from this pool: the worker's from then on */
+	struct mempool *flood; /* and always one more, of this pool, which is the worker's then */
 	bool armed;
 	unsigned arms;
 	struct pkt_buf *rx_on_arm; /* arrives just before the next arming, and so raises no interrupt */

@@ -64,22 +64,33 @@ static void where_others_want_the_cpu_only_the_first_stretch_is_polled(void **st
 static void frames_gather_longer_until_they_would_fill_the_ring(void **state)
 {
 	const uint64_t max = 800 * US;
+	const uint32_t most = 100;
 	uint64_t ns = NAP_MIN_NS;
 
 	(void)state;
-	assert_int_equal(gather_time(ns, 0, max), 2 * ns);
+	assert_int_equal(gather_time(ns, 0, most, max), 2 * ns);
 	for (unsigned i = 0; i < 20; i++)
-		ns = gather_time(ns, WORKER_BATCH, max);
+		ns = gather_time(ns, most / 2, most, max);
 	assert_int_equal(ns, max);
-	assert_int_equal(gather_time(ns, WORKER_BATCH + 1, max), max);
-	ns = gather_time(ns, GATHER_ROUNDS * WORKER_BATCH, max);
+	assert_int_equal(gather_time(ns, most / 2 + 1, most, max), max);
+	ns = gather_time(ns, most, most, max);
 	assert_int_equal(ns, max / 2);
-	assert_int_equal(gather_time(ns, WORKER_BATCH + 1, max), ns);
+	assert_int_equal(gather_time(ns, most / 2 + 1, most, max), ns);
 	for (unsigned i = 0; i < 20; i++)
-		ns = gather_time(ns, GATHER_ROUNDS * WORKER_BATCH, max);
+		ns = gather_time(ns, most, most, max);
 	assert_int_equal(ns, NAP_MIN_NS);
 	/* What the user allows is less than the shortest nap. */
-	assert_int_equal(gather_time(ns, GATHER_ROUNDS * WORKER_BATCH, 5 * US), 5 * US);
+	assert_int_equal(gather_time(ns, most, most, 5 * US), 5 * US);
+}
+
+static void a_quarter_of_a_ring_may_gather_and_of_a_large_one_two_bursts(void **state)
+{
+	(void)state;
+	assert_int_equal(gather_most(64), 16);
+	assert_int_equal(gather_most(256), 64);
+	assert_int_equal(gather_most(512), GATHER_ROUNDS * WORKER_BATCH);
+	assert_int_equal(gather_most(4096), GATHER_ROUNDS * WORKER_BATCH);
+	assert_int_equal(gather_most(0), gather_most(512));
 }
 
 int main(void)
@@ -90,6 +101,7 @@ int main(void)
 		cmocka_unit_test(polling_ends_after_what_was_learnt),
 		cmocka_unit_test(where_others_want_the_cpu_only_the_first_stretch_is_polled),
 		cmocka_unit_test(frames_gather_longer_until_they_would_fill_the_ring),
+		cmocka_unit_test(a_quarter_of_a_ring_may_gather_and_of_a_large_one_two_bursts),
 	};
 
 	return cmocka_run_group_tests_name("spin", tests, NULL, NULL);
