@@ -70,7 +70,9 @@ static void reclaim(struct dev_xdp *xdp)
 
 static bool has_room(const struct dev_xdp *xdp, size_t size)
 {
-	return xdp->staged < DEV_TX_BATCH && size <= (size_t)xdp->free * CHUNK_SIZE;
+	/* Before Linux 6.17 chunks may be back before it is known that their frames have left the ring. */
+	return xdp->staged < DEV_TX_BATCH && xdp->tail + xdp->staged - xdp->head < CHUNKS &&
+	       size <= (size_t)xdp->free * CHUNK_SIZE;
 }
 
 static void stage(struct dev_xdp *xdp, const uint8_t *frame, size_t size)
@@ -159,6 +161,7 @@ static bool may_wait(struct dev_xdp *xdp)
 
 int dev_xdp_flush(struct dev_xdp *xdp)
 {
+	uint32_t before = xdp->head;
 	int rc = 0;
 	if (xdp->count == 0 && xdp->in_ring == 0 && xdp->free >= FRAME_MAX)
 		return 0;
@@ -170,7 +173,7 @@ int dev_xdp_flush(struct dev_xdp *xdp)
 	if (rc == -ENETDOWN || rc == -ENXIO)
 		return rc;
 	bool waits = rc != 0 || xdp->free < FRAME_MAX;
-	if (!waits || rc == -EBUSY)
+	if (!waits || (rc != 0 && xdp->head != before)) /* it moves, if slowly */
 		xdp->stuck_since_us = 0;
 	if (waits && !may_wait(xdp)) {
 		if (rc)
