@@ -2,8 +2,8 @@
  * One thread, and the decision it takes again and again: poll, or sleep.
  *
  * While frames move, all ports are polled in bursts and libev is entered now and then without blocking, for
- * messages and control. After a quiet while (driver/spin.h) the loop sleeps in libev until a frame, a message, a doorbell's
- * eventfd or a moderated interrupt ends it. Nothing periodic runs while it sleeps.
+ * messages and control. After a quiet while (driver/spin.h) the loop sleeps in libev until a frame, a message,
+ * a doorbell's eventfd or a moderated interrupt ends it. Nothing periodic runs while it sleeps.
  *
  * Doorbells are plain stores into shared memory, so going to sleep takes care: the servers first tell their
  * clients that doorbells need the eventfd from now on, then, behind a full fence, the tails are looked at once
@@ -147,7 +147,7 @@ int poll_loop_run(struct ports *ports, struct ev_loop *ev)
 			work = 0;
 			ev_run(ev, EVRUN_NOWAIT);
 			scan_ports(&loop);
-		} else if (spin_on(&spin, now_ns, now_ns - busy_ns)) {
+		} else if (spin_on(&spin, clock_ns(), now_ns - busy_ns)) { /* many ports take their time */
 			ev_run(ev, EVRUN_NOWAIT);
 		} else {
 			sleep_until_work(&loop);
