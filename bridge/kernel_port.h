@@ -45,7 +45,8 @@ struct kernel_port {
 
 /*
  * Hand count frames to the kernel. All are consumed: those that it does not take are counted in
- * counters->drops, the others in counters->rx, at the latest when they are reclaimed. Returns 0, or -EBADFD once the interface has been deleted.
+ * counters->drops, the others in counters->rx, at the latest when they are reclaimed. Returns 0, or -EBADFD once
+ * the interface has been deleted.
  */
 static inline int kernel_port_send(
 	struct kernel_port *port, struct pkt_buf *frames[], uint32_t count, struct queue_counters *counters)

@@ -30,7 +30,7 @@ unsigned app_ticks;
 static struct app_rate *const *all_rates;
 static uint64_t started, last_line; /* when */
 
-/* --- arguments ------------------------------------------------------------------------------------------------------ */
+/* --- arguments ------------------------------------------------------------------------------------------ */
 
 struct unit {
 	const char *name;
@@ -139,7 +139,7 @@ static bool set_option(const struct app_option *option, const char *text)
 	return true;
 }
 
-/* --- help ----------------------------------------------------------------------------------------------------------- */
+/* --- help ----------------------------------------------------------------------------------------------- */
 
 static void print_default(const struct app_option *option)
 {
@@ -182,7 +182,7 @@ static void print_help(const struct app *app)
 		printf("\nexample: %s %s\n", program_invocation_short_name, app->example);
 }
 
-/* --- signals -------------------------------------------------------------------------------------------------------- */
+/* --- signals -------------------------------------------------------------------------------------------- */
 
 static void on_signal(int number)
 {
@@ -218,7 +218,7 @@ static void print_notice(enum ixy_log_level level, const char *text)
 		fprintf(stderr, "%s: %s\n", program_invocation_short_name, text);
 }
 
-/* --- begin and end -------------------------------------------------------------------------------------------------- */
+/* --- begin and end -------------------------------------------------------------------------------------- */
 
 static void wrong_usage(void)
 {
@@ -316,7 +316,7 @@ void app_json_string(const char *text)
 	putchar('"');
 }
 
-/* --- rates ---------------------------------------------------------------------------------------------------------- */
+/* --- rates ---------------------------------------------------------------------------------------------- */
 
 void app_rates(struct app_rate *const rates[])
 {

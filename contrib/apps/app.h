@@ -33,7 +33,7 @@
 struct xsk_program;
 struct xsk_socket;
 
-/* --- options ------------------------------------------------------------------------------------------------------ */
+/* --- options -------------------------------------------------------------------------------------------- */
 
 /* What an option's argument is, and what its value points to. */
 enum app_kind {
@@ -82,7 +82,7 @@ struct app {
  */
 char **app_begin(const struct app *app, int argc, char **argv);
 
-/* --- parts of an argument, for APP_CALL ----------------------------------------------------------------------------- */
+/* --- parts of an argument, for APP_CALL ----------------------------------------------------------------- */
 
 /* Digits, with or without a point, at *text, which is then behind them. False: none, or what else strtod() takes. */
 bool app_decimal(const char **text, double *value);
@@ -93,7 +93,7 @@ double app_prefix(const char **text, double base);
 /* The index of a word of so many characters in "auto|fast|slow", or -1. */
 int app_choice(const char *words, const char *word, size_t length);
 
-/* --- running -------------------------------------------------------------------------------------------------------- */
+/* --- running -------------------------------------------------------------------------------------------- */
 
 /* Behind the next two: a signal came; the end has come; look what it is. */
 extern volatile sig_atomic_t app_attention;
@@ -148,7 +148,7 @@ uint32_t app_frame_size(const char *ifname);
 /* Text as a JSON string with its quotes: what comes from a command line may have anything in it. */
 void app_json_string(const char *text);
 
-/* --- rates ---------------------------------------------------------------------------------------------------------- */
+/* --- rates ---------------------------------------------------------------------------------------------- */
 
 /* What one thread counts and the main thread prints. */
 struct app_rate {

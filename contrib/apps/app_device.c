@@ -25,7 +25,7 @@ static unsigned cpus[APP_MAX_CPUS], cpu_count;
 static struct ixy_device *open_devices[MAX_DEVICES];
 static bool registered; /* close_all() */
 
-/* --- devices -------------------------------------------------------------------------------------------------------- */
+/* --- devices -------------------------------------------------------------------------------------------- */
 
 int app_device_status(int result)
 {
@@ -178,7 +178,7 @@ void app_print_drops(const char *name, const uint64_t drops[IXY_DROP_COUNT])
 				ixy_drop_name(i), ixy_drop_text(i));
 }
 
-/* --- sleeping ------------------------------------------------------------------------------------------------------- */
+/* --- sleeping ------------------------------------------------------------------------------------------- */
 
 void app_idle_add(struct app_idle *idle, struct ixy_device *dev, uint16_t queue)
 {
@@ -241,7 +241,7 @@ void app_rest(struct app_idle *idle, enum app_sending sending)
 	}
 }
 
-/* --- threads -------------------------------------------------------------------------------------------------------- */
+/* --- threads -------------------------------------------------------------------------------------------- */
 
 bool app_cpu_list(const char *text)
 {

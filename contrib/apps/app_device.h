@@ -33,7 +33,7 @@
 
 #define APP_MAX_CPUS 64
 
-/* --- options ------------------------------------------------------------------------------------------------------ */
+/* --- options -------------------------------------------------------------------------------------------- */
 
 /* What the command line says of devices. 0: nothing. */
 struct app_device_options {
@@ -63,7 +63,7 @@ extern struct app_device_options app_device;
 		NULL}
 /* clang-format on */
 
-/* --- devices ------------------------------------------------------------------------------------------------------ */
+/* --- devices -------------------------------------------------------------------------------------------- */
 
 /*
  * Open a device as the command line says; `more` (or NULL) holds what the application adds, of which non-zero
@@ -103,7 +103,7 @@ uint64_t app_sum_drops(const uint64_t drops[IXY_DROP_COUNT], const char *way);
 /* A line for each reason for which frames were lost: "soft:veth1: 12 dropped, rx-no-descriptor: the NIC had ...". */
 void app_print_drops(const char *name, const uint64_t drops[IXY_DROP_COUNT]);
 
-/* --- sleeping ----------------------------------------------------------------------------------------------------- */
+/* --- sleeping ------------------------------------------------------------------------------------------- */
 
 /* What a thread's transmit queues are up to. */
 enum app_sending {
@@ -149,7 +149,7 @@ void app_rest(struct app_idle *idle, enum app_sending sending);
  */
 bool app_sleep(struct app_idle *idle, uint64_t ns);
 
-/* --- threads ------------------------------------------------------------------------------------------------------ */
+/* --- threads -------------------------------------------------------------------------------------------- */
 
 /* For an option {'c', "cpu", "LIST", "...", APP_CALL, NULL, 0, 0, app_cpu_list}: CPUs, as in 2,4-7. */
 bool app_cpu_list(const char *text);

@@ -75,7 +75,7 @@ static void close_socket(struct xsk_socket *socket)
 	app_check(xsk_umem_free(umem));
 }
 
-/* --- sending ----------------------------------------------------------------------------------------------------- */
+/* --- sending -------------------------------------------------------------------------------------------- */
 
 /* How many may go now. What has not arrived for a while is not under way any more. */
 static uint64_t room(void)
@@ -141,7 +141,7 @@ static void *sender(void *socket)
 	return NULL;
 }
 
-/* --- receiving --------------------------------------------------------------------------------------------------- */
+/* --- receiving ------------------------------------------------------------------------------------------ */
 
 static void check(const uint8_t *data, uint32_t length)
 {

@@ -83,7 +83,7 @@ static const struct app app = {
 	.options = options,
 };
 
-/* --- what a line says -------------------------------------------------------------------------------------------- */
+/* --- what a line says ----------------------------------------------------------------------------------- */
 
 static void print_mac(const uint8_t mac[6], const char *after)
 {
@@ -166,7 +166,7 @@ static void print_frame(uint32_t in_queue, const uint8_t *data, size_t size, siz
 	putchar('\n');
 }
 
-/* --- receiving --------------------------------------------------------------------------------------------------- */
+/* --- receiving ------------------------------------------------------------------------------------------ */
 
 /* One queue. A long frame comes in several buffers, of which the first one is kept until the last is there. */
 struct source {

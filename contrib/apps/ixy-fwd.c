@@ -85,7 +85,7 @@ static unsigned lane_count, running; /* running: threads */
 static atomic_bool pausing;
 static struct app_rate directions[2], *rates[] = {&directions[0], &directions[1], NULL};
 
-/* --- the data path: all of it ------------------------------------------------------------------------------------- */
+/* --- the data path: all of it --------------------------------------------------------------------------- */
 
 static void drop(struct lane *lane, struct pkt_buf *frame, enum ixy_drop reason)
 {
@@ -168,7 +168,7 @@ static void *work(void *argument)
 	return NULL;
 }
 
-/* --- lanes and threads -------------------------------------------------------------------------------------------- */
+/* --- lanes and threads ---------------------------------------------------------------------------------- */
 
 static void open_lane(struct lane *lane, struct ixy_device *from, struct ixy_device *to, uint16_t queue)
 {
@@ -231,7 +231,7 @@ static void stop_threads(void)
 		pthread_join(workers[--running].thread, NULL);
 }
 
-/* --- counting ----------------------------------------------------------------------------------------------------- */
+/* --- counting ------------------------------------------------------------------------------------------- */
 
 /* A direction's drops are those of its receiving side, of its sending side, and ours. */
 static void count_direction(unsigned from)
@@ -271,7 +271,7 @@ static void print_totals(void)
 		printf("read: %llu bytes\n", (unsigned long long)bytes_read);
 }
 
-/* --- the main thread ---------------------------------------------------------------------------------------------- */
+/* --- the main thread ------------------------------------------------------------------------------------ */
 
 static void set_up(char **specs)
 {

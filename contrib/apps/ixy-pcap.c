@@ -75,7 +75,7 @@ struct capture {
 	int status; /* the exit code when it is over with the device, or 0 */
 };
 
-/* --- the file ----------------------------------------------------------------------------------------------------- */
+/* --- the file ------------------------------------------------------------------------------------------- */
 
 /* What goes wrong with the file rather than with the device. */
 static void __attribute__((noreturn)) fail(const char *what, const char *why)
@@ -125,7 +125,7 @@ static void begin_file(struct capture *capture)
 	memcpy(writer_record(capture->writer, capture->size), start, capture->size);
 }
 
-/* --- the filter --------------------------------------------------------------------------------------------------- */
+/* --- the filter ----------------------------------------------------------------------------------------- */
 
 static void compile_filter(struct capture *capture)
 {
@@ -138,7 +138,7 @@ static void compile_filter(struct capture *capture)
 	pcap_close(handle);
 }
 
-/* --- frames ------------------------------------------------------------------------------------------------------- */
+/* --- frames --------------------------------------------------------------------------------------------- */
 
 /* The first size bytes of a frame, which may lie in several buffers. */
 static void copy_frame(uint8_t *to, const struct pkt_buf *frame, uint32_t size)
@@ -213,7 +213,7 @@ static bool take_all(struct capture *capture)
 	return any;
 }
 
-/* --- losses ------------------------------------------------------------------------------------------------------- */
+/* --- losses --------------------------------------------------------------------------------------------- */
 
 /* Sum up what the device lost on the way in; comment: each reason with its number, and ours. */
 static uint64_t nic_drops(
@@ -248,7 +248,7 @@ static void attend_device(struct capture *capture)
 		&capture->rate.drops, capture->lost + nic_drops(capture, &stats, comment, sizeof(comment)));
 }
 
-/* --- the capture -------------------------------------------------------------------------------------------------- */
+/* --- the capture ---------------------------------------------------------------------------------------- */
 
 static void open_device(struct capture *capture, const char *spec)
 {

@@ -104,7 +104,7 @@ static uint64_t counter(const struct ixy_stats *stats, size_t offset)
 	return value;
 }
 
-/* --- text --------------------------------------------------------------------------------------------------------- */
+/* --- text ----------------------------------------------------------------------------------------------- */
 
 static void print_text(const struct report *r)
 {
@@ -131,7 +131,7 @@ static void print_text(const struct report *r)
 		printf("%-16s 0x%05x 0x%08x\n", r->values[i].name, r->values[i].offset, r->values[i].value);
 }
 
-/* --- JSON --------------------------------------------------------------------------------------------------------- */
+/* --- JSON ----------------------------------------------------------------------------------------------- */
 
 /* What is between two members; the first of an object has nothing before it. */
 static const char *comma(size_t i)
@@ -182,7 +182,7 @@ static void print_json(const struct report *r)
 	printf("}}\n");
 }
 
-/* --- the device --------------------------------------------------------------------------------------------------- */
+/* --- the device ----------------------------------------------------------------------------------------- */
 
 /* Twice the same name would not be JSON. */
 static bool is_there(const struct report *r, const char *name)

@@ -65,7 +65,7 @@ struct datagram {
 
 static struct app_rate sent = {.name = "sent"}, *rates[] = {&sent, NULL};
 
-/* --- who to whom --------------------------------------------------------------------------------------------------- */
+/* --- who to whom ---------------------------------------------------------------------------------------- */
 
 __attribute__((noreturn)) static void give_up(const char *ifname, const char *what)
 {
@@ -123,7 +123,7 @@ static void find_addresses(const char *ifname, struct datagram *datagram)
 	close(fd);
 }
 
-/* --- the datagram -------------------------------------------------------------------------------------------------- */
+/* --- the datagram --------------------------------------------------------------------------------------- */
 
 static void fill_headers(struct datagram *datagram)
 {
@@ -157,7 +157,7 @@ static void write_datagram(uint8_t *frame, struct datagram *datagram, uint64_t n
 	memcpy(frame, datagram, sizeof(*datagram));
 }
 
-/* --- sending ------------------------------------------------------------------------------------------------------- */
+/* --- sending -------------------------------------------------------------------------------------------- */
 
 /* How many are due by now. */
 static uint64_t due(uint64_t started)

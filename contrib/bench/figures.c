@@ -41,7 +41,7 @@
 #define THREAD_NS    UINT64_C(100000000)
 #define TOUCHED_BYTE 48
 
-/* --- a NIC that does next to nothing -------------------------------------------------------------------------------- */
+/* --- a NIC that does next to nothing -------------------------------------------------------------------- */
 
 /*
  * The device's end of one queue pair. The driver's doorbells say how far it may go, as on silicon; descriptors are read
@@ -91,7 +91,7 @@ static inline void instant_send(struct instant_nic *nic)
 	}
 }
 
-/* --- forwarding ------------------------------------------------------------------------------------------------------ */
+/* --- forwarding ----------------------------------------------------------------------------------------- */
 
 static inline uint32_t forward(struct ixy_device *dev, uint16_t queue, uint32_t batch)
 {
@@ -143,7 +143,7 @@ static double time_forwarding(struct rig *rig, struct instant_nic *nic, uint32_t
 	return (double)best / frames;
 }
 
-/* --- figures --------------------------------------------------------------------------------------------------------- */
+/* --- figures -------------------------------------------------------------------------------------------- */
 
 static void batch_sizes(void)
 {
@@ -198,7 +198,7 @@ static void cost(uint32_t batch)
 	rig_close(&rig);
 }
 
-/* --- address translation ------------------------------------------------------------------------------------------------ */
+/* --- address translation -------------------------------------------------------------------------------- */
 
 #define PAGE        4096u
 #define LARGE_PAGE  (2u << 20)
@@ -300,7 +300,7 @@ static void iommu(void)
 	}
 }
 
-/* --- queues over cores ---------------------------------------------------------------------------------------------- */
+/* --- queues over cores ---------------------------------------------------------------------------------- */
 
 struct lane {
 	pthread_t thread;
@@ -377,7 +377,7 @@ static void queues(void)
 	}
 }
 
-/* --- cycles --------------------------------------------------------------------------------------------------------------- */
+/* --- cycles --------------------------------------------------------------------------------------------- */
 
 /* Of this thread in user mode, with the little that the instant NIC does. Virtual machines often hide the counters. */
 static void cycles(uint32_t batch)

@@ -17,7 +17,7 @@
 #define LOG_SIZE \
 	(1u << 20) /* the verifier explains itself at length; before Linux 6.4 a full log is an error */
 
-/* --- which one is meant ------------------------------------------------------------------------------------------ */
+/* --- which one is meant --------------------------------------------------------------------------------- */
 
 struct names {
 	char text[160];
@@ -100,7 +100,7 @@ static int choose_map(struct bpf_object *object, const char *path, const char *n
 	return 0;
 }
 
-/* --- loading ----------------------------------------------------------------------------------------------------- */
+/* --- loading -------------------------------------------------------------------------------------------- */
 
 static int open_object(const char *path, char *log, struct bpf_object **object)
 {

@@ -40,7 +40,7 @@ const char *xsk_attach_name(enum xsk_attach mode)
 	return "auto";
 }
 
-/* --- loading ------------------------------------------------------------------------------------------------------- */
+/* --- loading -------------------------------------------------------------------------------------------- */
 
 /* What matters in a verifier's log is its last line but the statistics: "R2 !read_ok", say. */
 static const char *verifier_verdict(const char *log)
@@ -132,7 +132,7 @@ void xsk_program_free(struct xsk_program *program)
 	free(program);
 }
 
-/* --- attaching ----------------------------------------------------------------------------------------------------- */
+/* --- attaching ------------------------------------------------------------------------------------------ */
 
 /* 0 if it cannot be known. */
 static int mtu_of(const char *ifname)
@@ -239,7 +239,7 @@ void xsk_program_detach(struct xsk_program *program)
 	program->fallback[0] = 0;
 }
 
-/* --- sockets ------------------------------------------------------------------------------------------------------- */
+/* --- sockets -------------------------------------------------------------------------------------------- */
 
 static int check_queue(const struct xsk_program *program, uint32_t queue)
 {
@@ -295,7 +295,7 @@ int xsk_program_unregister(struct xsk_program *program, uint32_t queue)
 	return result;
 }
 
-/* --- asking ---------------------------------------------------------------------------------------------------------- */
+/* --- asking --------------------------------------------------------------------------------------------- */
 
 enum xsk_attach xsk_program_mode(const struct xsk_program *program)
 {

@@ -51,7 +51,7 @@ uint64_t raw_flood(int fd, const uint8_t *frame, size_t size, uint64_t count);
 /* Packets that the capturing socket lost for want of room since the last call. */
 unsigned raw_lost(int fd);
 
-/* --- frames ------------------------------------------------------------------------------------------------------ */
+/* --- frames --------------------------------------------------------------------------------------------- */
 
 /*
  * A frame of ETHERTYPE_TEST: addresses, type, sequence number (32 bits, network order), then a pattern that

@@ -27,7 +27,7 @@ static char d0_before[256]; /* see cable_end_state() */
 
 char rig_only_soft[] = "soft", rig_only_xdp[] = "xdp";
 
-/* --- the way out ------------------------------------------------------------------------------------------------- */
+/* --- the way out ---------------------------------------------------------------------------------------- */
 
 /* `ip netns del`, in calls that a signal handler may make. */
 static void remove_namespaces(void)
@@ -212,7 +212,7 @@ int rig_teardown(void **state)
 	return 0;
 }
 
-/* --- starting ----------------------------------------------------------------------------------------------------- */
+/* --- starting ------------------------------------------------------------------------------------------- */
 
 const char *rig_socket(unsigned port)
 {
@@ -337,7 +337,7 @@ void rig_start_vfio_user(struct rig *rig, const char *options)
 	rig_await_ping(rig);
 }
 
-/* --- asking -------------------------------------------------------------------------------------------------------- */
+/* --- asking --------------------------------------------------------------------------------------------- */
 
 const char *rig_ctl(struct rig *rig, const char *format, ...)
 {
@@ -423,7 +423,7 @@ uint64_t tapd_number(struct process *tapd, const char *format, ...)
 	return value;
 }
 
-/* --- the end ---------------------------------------------------------------------------------------------------------- */
+/* --- the end -------------------------------------------------------------------------------------------- */
 
 /*
  * In: the NIC's count of good frames holds those that it then had no descriptor for (as on silicon, which is

@@ -74,7 +74,7 @@ void rig_namespace(const char *suffix, char name[32]);
 /* A veth pair between two namespaces, both ends up; `end` ("d0") gets what keeps the host's stack off it. */
 void rig_cable(const char *netns, const char *ifname, const char *end_netns, const char *end);
 
-/* --- starting ----------------------------------------------------------------------------------------------------- */
+/* --- starting ------------------------------------------------------------------------------------------- */
 
 /* soft:d0 with its control socket, or xdp:d0. Constant string until the next call. */
 const char *rig_device(const struct rig *rig);
@@ -100,7 +100,7 @@ struct process *tapd_start(const char *netns, const char *format, ...) __attribu
 /* It has said that it is ready, or the test fails with what it said instead. */
 void tapd_await_ready(struct process *tapd);
 
-/* --- asking -------------------------------------------------------------------------------------------------------- */
+/* --- asking --------------------------------------------------------------------------------------------- */
 
 bool rig_ping(struct rig *rig); /* one echo request each way, answered within a second */
 
@@ -132,7 +132,7 @@ uint64_t tapd_number(struct process *tapd, const char *format, ...) __attribute_
 uint64_t tapd_last_number(struct process *tapd, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* --- the end ---------------------------------------------------------------------------------------------------------- */
+/* --- the end -------------------------------------------------------------------------------------------- */
 
 /*
  * Every frame that the NIC or the kernel handed over is delivered or counted under a drop reason. lost_on_wire:

@@ -21,7 +21,7 @@
 static const uint8_t mac_a[6] = {2, 0, 0, 0, 0, 0xa}, mac_b[6] = {2, 0, 0, 0, 0, 0xb};
 static const uint8_t everybody[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
-/* --- running one -------------------------------------------------------------------------------------------------- */
+/* --- running one ---------------------------------------------------------------------------------------- */
 
 static const char *app_path(const char *name)
 {
@@ -66,7 +66,7 @@ static void add_cable(const char *netns, const char *one, const char *other)
 		one, other, one, other);
 }
 
-/* --- the command line ---------------------------------------------------------------------------------------------- */
+/* --- the command line ----------------------------------------------------------------------------------- */
 
 static void every_example_explains_itself(void **state)
 {
@@ -115,7 +115,7 @@ static void numbers_have_units_and_limits(void **state)
 			fail_msg("l2fwd %s: %s", cases[i].options, command_output());
 }
 
-/* --- both ends in one hand ----------------------------------------------------------------------------------------- */
+/* --- both ends in one hand ------------------------------------------------------------------------------ */
 
 static void hello_xdp_greets_over_a_cable(void **state)
 {
@@ -225,7 +225,7 @@ static void three_capabilities_are_enough_and_a_missing_one_is_named(void **stat
 	}
 }
 
-/* --- looking and answering ----------------------------------------------------------------------------------------- */
+/* --- looking and answering ------------------------------------------------------------------------------ */
 
 static void dumpframes_shows_the_protocol_and_leaves_the_rest_to_the_kernel(void **state)
 {
@@ -350,7 +350,7 @@ static void rebroadcast_sends_to_everybody(void **state)
 	assert_no_program(rig->host, "d0");
 }
 
-/* --- forwarding ---------------------------------------------------------------------------------------------------- */
+/* --- forwarding ----------------------------------------------------------------------------------------- */
 
 /* Each frame that goes in at one socket comes out at the other as it was, in order. */
 static void assert_passes(int from, int to, size_t size)
@@ -445,7 +445,7 @@ static void l2fwd_with_one_interface_sends_frames_back(void **state)
 	assert_no_program(rig->host, "d0");
 }
 
-/* --- sending and measuring ----------------------------------------------------------------------------------------- */
+/* --- sending and measuring ------------------------------------------------------------------------------ */
 
 static void sendudp_reaches_a_socket_in_full_and_in_order(void **state)
 {

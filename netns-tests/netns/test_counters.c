@@ -199,7 +199,7 @@ static void the_interfaces_counters_are_those_of_the_frames_that_passed(void **s
 	rig_finish(rig);
 }
 
-/* --- queues ------------------------------------------------------------------------------------------------------ */
+/* --- queues --------------------------------------------------------------------------------------------- */
 
 static void four_queues_share_the_flows_in_both_directions(void **state)
 {
@@ -257,7 +257,7 @@ static void sixteen_queues_work(void **state)
 	rig_finish(rig);
 }
 
-/* --- floods ------------------------------------------------------------------------------------------------------- */
+/* --- floods --------------------------------------------------------------------------------------------- */
 
 static void flood_out(struct rig *rig, struct ends *e, uint64_t count)
 {

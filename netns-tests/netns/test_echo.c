@@ -35,7 +35,7 @@ static void assert_answer(int fd, const uint8_t *frame, const uint8_t *expected,
 	assert_memory_equal(seen.data, expected, size);
 }
 
-/* --- as a host ---------------------------------------------------------------------------------------------------- */
+/* --- as a host ------------------------------------------------------------------------------------------ */
 
 static void its_addresses_can_be_pinged(void **state)
 {
@@ -131,7 +131,7 @@ static void datagrams_come_back_with_ports_swapped(void **state)
 	finish(rig, echo);
 }
 
-/* --- as a reflector ----------------------------------------------------------------------------------------------- */
+/* --- as a reflector ------------------------------------------------------------------------------------- */
 
 static void without_an_address_every_frame_comes_back(void **state)
 {

@@ -29,7 +29,7 @@ struct ports {
 	int fds[2];
 };
 
-/* --- the rig ------------------------------------------------------------------------------------------------------ */
+/* --- the rig -------------------------------------------------------------------------------------------- */
 
 static bool is_soft(enum pair pair, unsigned port)
 {
@@ -97,7 +97,7 @@ static void finish(struct rig *rig, struct ports *ports, enum pair pair, int sig
 	}
 }
 
-/* --- frames ------------------------------------------------------------------------------------------------------- */
+/* --- frames --------------------------------------------------------------------------------------------- */
 
 static void forwards(struct rig *rig, enum pair pair, const char *options, unsigned mtu, size_t size)
 {
@@ -239,7 +239,7 @@ static void checksums_left_to_the_nic_are_completed_by_a_software_nic(void **sta
 	checksums_left_to_the_nic_are_completed(*state, MIXED);
 }
 
-/* --- touched frames ----------------------------------------------------------------------------------------------- */
+/* --- touched frames ------------------------------------------------------------------------------------- */
 
 static void touched(struct rig *rig, struct ports *ports, const char *choice, const uint8_t *in,
 	const uint8_t *out, size_t size)
@@ -295,7 +295,7 @@ static void a_hop_is_counted_and_the_checksum_fits(void **state)
 	touched(*state, &ports, "ttl", in, out, size);
 }
 
-/* --- the cable ---------------------------------------------------------------------------------------------------- */
+/* --- the cable ------------------------------------------------------------------------------------------ */
 
 /* All that the lines a second have told. */
 static uint64_t dropped_in_lines(struct process *fwd)
@@ -400,7 +400,7 @@ static void a_hung_device_is_reset_and_frames_pass_again(void **state)
 	assert_only_these_are_lost(rig, &ports, " dropped, tx-reset");
 }
 
-/* --- what it hears and says --------------------------------------------------------------------------------------- */
+/* --- what it hears and says ----------------------------------------------------------------------------- */
 
 static void without_promiscuity_only_its_own_frames_pass(void **state)
 {

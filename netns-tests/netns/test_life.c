@@ -432,7 +432,7 @@ static void rings_and_polling_times_of_every_size_work(void **state)
 	}
 }
 
-/* --- idle ---------------------------------------------------------------------------------------------------------- */
+/* --- idle ----------------------------------------------------------------------------------------------- */
 
 /* Share of one core, in per cent, over a second. */
 static unsigned cpu_percent(pid_t pid)

@@ -23,7 +23,7 @@
 
 static const uint8_t mac_a[6] = {2, 0, 0, 0, 0, 0xa}, mac_b[6] = {2, 0, 0, 0, 0, 0xb};
 
-/* --- running it --------------------------------------------------------------------------------------------------- */
+/* --- running it ----------------------------------------------------------------------------------------- */
 
 static const char *in_folder(const char *name)
 {
@@ -105,7 +105,7 @@ static void send_frames(struct rig *rig, unsigned first, unsigned count, size_t 
 	close(fd);
 }
 
-/* --- what is in a file -------------------------------------------------------------------------------------------- */
+/* --- what is in a file ---------------------------------------------------------------------------------- */
 
 #define NANOSECONDS UINT64_C(1000000000)
 
@@ -226,7 +226,7 @@ static struct statistics read_statistics(const char *path)
 	return statistics;
 }
 
-/* --- tests -------------------------------------------------------------------------------------------------------- */
+/* --- tests ---------------------------------------------------------------------------------------------- */
 
 static void frames_are_in_the_file_byte_by_byte_with_their_times_until_sigint(void **state)
 {

@@ -17,7 +17,7 @@
 
 #define COUNT 2000
 
-/* --- pairs of devices --------------------------------------------------------------------------------------------- */
+/* --- pairs of devices ----------------------------------------------------------------------------------- */
 
 enum pair { CABLE, SOFT, XDP, SOFT_TO_XDP, XDP_TO_SOFT };
 
@@ -72,7 +72,7 @@ static void assert_all_arrived(struct process *p, unsigned sent)
 		sent, sent);
 }
 
-/* --- all that is sent arrives ------------------------------------------------------------------------------------- */
+/* --- all that is sent arrives --------------------------------------------------------------------------- */
 
 static void arrives(struct rig *rig, enum pair pair, unsigned mtu, const char *options)
 {
@@ -205,7 +205,7 @@ static void it_says_its_rates_and_its_result_in_words(void **state)
 	finish(rig, p);
 }
 
-/* --- what is on the wire ------------------------------------------------------------------------------------------ */
+/* --- what is on the wire -------------------------------------------------------------------------------- */
 
 static void frames_are_right(
 	struct rig *rig, const char *device, const char *options, uint16_t type, size_t size)
@@ -283,7 +283,7 @@ static void a_wire_of_a_given_rate_on_an_interface_holds_the_sender_back(void **
 	finish(rig, p);
 }
 
-/* --- what it finds out -------------------------------------------------------------------------------------------- */
+/* --- what it finds out ---------------------------------------------------------------------------------- */
 
 #define RELAYED 300
 
@@ -373,7 +373,7 @@ static void other_peoples_frames_are_told_apart(void **state)
 	finish(rig, p);
 }
 
-/* --- captures ----------------------------------------------------------------------------------------------------- */
+/* --- captures ------------------------------------------------------------------------------------------- */
 
 #define CAPTURED 50
 
@@ -443,7 +443,7 @@ static void a_capture_is_sent_at_its_own_times(void **state)
 	replays(*state, "soft", "--original-times", 3 * CAPTURED);
 }
 
-/* --- the command line --------------------------------------------------------------------------------------------- */
+/* --- the command line ----------------------------------------------------------------------------------- */
 
 static void wrong_arguments_are_refused(void **state)
 {

@@ -390,7 +390,7 @@ void control_close(struct control *control)
 	free(control);
 }
 
-/* --- the client program ------------------------------------------------------------------------------------------ */
+/* --- the client program --------------------------------------------------------------------------------- */
 
 static int connect_to(const char *path)
 {

@@ -434,7 +434,7 @@ void vfio_server_free(struct vfio_server *server)
 	free(server);
 }
 
-/* --- sleep --------------------------------------------------------------------------------------------------------- */
+/* --- sleep ---------------------------------------------------------------------------------------------- */
 
 /*
  * The word behind each tail is reserved on silicon. It is set for queues that are off too: a client enables a

@@ -35,7 +35,7 @@ struct dev {
 	struct dev_tx tx;
 };
 
-/* --- frames ------------------------------------------------------------------------------------------------------ */
+/* --- frames --------------------------------------------------------------------------------------------- */
 
 static void dev_send(struct wire *wire, const uint8_t *frame, size_t size)
 {
@@ -71,7 +71,7 @@ static void dev_count(struct wire *wire)
 	dev_rx_count(&((struct dev *)wire)->rx);
 }
 
-/* --- carrier ----------------------------------------------------------------------------------------------------- */
+/* --- carrier -------------------------------------------------------------------------------------------- */
 
 static void set_carrier(struct dev *dev, bool carrier)
 {
@@ -149,7 +149,7 @@ static void on_frame(struct ev_loop *loop, struct ev_io *watcher, int events)
 	(void)events;
 }
 
-/* --- open, close --------------------------------------------------------------------------------------------------- */
+/* --- open, close ---------------------------------------------------------------------------------------- */
 
 int dev_bind_packet(int fd, int ifindex, uint16_t protocol)
 {

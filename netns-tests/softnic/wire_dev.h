@@ -94,7 +94,7 @@ int dev_xdp_flush(struct dev_xdp *xdp);
 /* What it has not sent yet is dropped, and counted. NULL is allowed. */
 void dev_xdp_close(struct dev_xdp *xdp);
 
-/* --- for both directions: wire_dev.c ------------------------------------------------------------------------------ */
+/* --- for both directions: wire_dev.c -------------------------------------------------------------------- */
 
 /* A packet socket's address: an interface, and the protocol to receive (host byte order; 0: nothing). 0 or -1, errno. */
 int dev_bind_packet(int fd, int ifindex, uint16_t protocol);

@@ -165,7 +165,7 @@ void dev_rx_count(struct dev_rx *rx)
 		rx->wire->rx_dropped += stats.tp_drops;
 }
 
-/* --- open, close --------------------------------------------------------------------------------------------------- */
+/* --- open, close ---------------------------------------------------------------------------------------- */
 
 static void prepare_messages(struct dev_rx *rx)
 {

@@ -55,7 +55,7 @@ struct dev_xdp {
 	uint64_t stack[CHUNKS];
 };
 
-/* --- chunks ------------------------------------------------------------------------------------------------------ */
+/* --- chunks --------------------------------------------------------------------------------------------- */
 
 static void reclaim(struct dev_xdp *xdp)
 {
@@ -93,7 +93,7 @@ static void stage(struct dev_xdp *xdp, const uint8_t *frame, size_t size)
 	xdp->segments[(xdp->tail + xdp->staged++) % CHUNKS] = (uint8_t)(xdp->count - before);
 }
 
-/* --- the TX ring ------------------------------------------------------------------------------------------------- */
+/* --- the TX ring ---------------------------------------------------------------------------------------- */
 
 /* What is staged into the ring. */
 static void submit(struct dev_xdp *xdp)
@@ -148,7 +148,7 @@ static int push(struct dev_xdp *xdp)
 	return xdp->head == xdp->tail ? 0 : rc;
 }
 
-/* --- send, flush ------------------------------------------------------------------------------------------------- */
+/* --- send, flush ---------------------------------------------------------------------------------------- */
 
 /* True while it may still go on by itself. */
 static bool may_wait(struct dev_xdp *xdp)
@@ -194,7 +194,7 @@ void dev_xdp_send(struct dev_xdp *xdp, const uint8_t *frame, size_t size)
 		xdp->wire->tx_dropped++;
 }
 
-/* --- open, close ------------------------------------------------------------------------------------------------- */
+/* --- open, close ---------------------------------------------------------------------------------------- */
 
 void dev_xdp_close(struct dev_xdp *xdp)
 {

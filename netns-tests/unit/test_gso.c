@@ -239,7 +239,7 @@ static void assert_refused(const struct frame *frame)
 	assert_int_equal(gso_segment(&work.vnet, work.bytes, work.size, nobody, NULL), -EINVAL);
 }
 
-/* --- segmentation ------------------------------------------------------------------------------------------------ */
+/* --- segmentation --------------------------------------------------------------------------------------- */
 
 static void tcp_over_ipv4_becomes_frames_of_one_mss(void **state)
 {
@@ -431,7 +431,7 @@ static void udp_that_came_without_checksum_leaves_without(void **state)
 	assert_int_equal(get16(header + original.l4 + 6), 0);
 }
 
-/* --- requests that do not fit ------------------------------------------------------------------------------------- */
+/* --- requests that do not fit --------------------------------------------------------------------------- */
 
 static void a_request_of_another_protocol_is_refused(void **state)
 {
@@ -568,7 +568,7 @@ static void mutilated_super_frames_do_no_harm(void **state)
 	}
 }
 
-/* --- at random, against segmenting by the book -------------------------------------------------------------------- */
+/* --- at random, against segmenting by the book ---------------------------------------------------------- */
 
 struct by_the_book {
 	const struct super_frame *frame;

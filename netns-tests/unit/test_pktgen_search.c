@@ -92,7 +92,7 @@ static void a_device_that_passes_as_it_likes_comes_to_an_end(void **state)
 	}
 }
 
-/* --- words ------------------------------------------------------------------------------------------------------- */
+/* --- words ---------------------------------------------------------------------------------------------- */
 
 static void lengths_are_numbers_with_weights(void **state)
 {

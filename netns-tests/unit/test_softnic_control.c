@@ -80,7 +80,7 @@ static bool is_error(const char *reply)
 	return strncmp(reply, "error: ", 7) == 0 && strchr(reply, '\n') == reply + strlen(reply) - 1;
 }
 
-/* --- commands ----------------------------------------------------------------------------------------------------- */
+/* --- commands ------------------------------------------------------------------------------------------- */
 
 static void ports_are_listed(void **state)
 {
@@ -178,7 +178,7 @@ static void malformed_commands_are_answered(void **state)
 	assert_non_null(strstr(command(rig, "help"), "violations"));
 }
 
-/* --- clients -------------------------------------------------------------------------------------------------------- */
+/* --- clients -------------------------------------------------------------------------------------------- */
 
 static void step(struct rig *rig)
 {
@@ -328,7 +328,7 @@ static void zero_bytes_do_no_harm(void **state)
 	close(fd);
 }
 
-/* --- ports ------------------------------------------------------------------------------------------------------------ */
+/* --- ports ---------------------------------------------------------------------------------------------- */
 
 static void unfit_ports_are_refused(void **state)
 {

@@ -1,7 +1,7 @@
 /* Which frames the software NIC lets in, to whom they go, and what their descriptors say of them. */
 #include "rx_rig.h"
 
-/* --- what the descriptor says ------------------------------------------------------------------------------------------ */
+/* --- what the descriptor says --------------------------------------------------------------------------- */
 
 static void types_and_checksums_are_reported(void **state)
 {
@@ -155,7 +155,7 @@ static void a_queue_that_gets_frames_is_an_interrupt_cause(void **state)
 	assert_true(nic_peek32(rig->nic, EICR) & BIT(7));
 }
 
-/* --- filters ------------------------------------------------------------------------------------------------------------ */
+/* --- filters -------------------------------------------------------------------------------------------- */
 
 /* Whether a frame to this address, with this tag or none, is let in. */
 static bool let_in(struct rig *rig, const uint8_t dst[6], int tag)

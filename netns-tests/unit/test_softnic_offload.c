@@ -142,7 +142,7 @@ static void multicast_hash_takes_the_bits_that_mo_names(void **state)
 	assert_int_equal(multicast_hash(mac, 3), 0x234);                 /* 43:32 */
 }
 
-/* --- parser ------------------------------------------------------------------------------------------------------ */
+/* --- parser --------------------------------------------------------------------------------------------- */
 
 static void the_parser_finds_headers_and_verifies_checksums(void **state)
 {
@@ -318,7 +318,7 @@ static void random_headers_are_survived(void **state)
 	}
 }
 
-/* --- CRCs ---------------------------------------------------------------------------------------------------------- */
+/* --- CRCs ----------------------------------------------------------------------------------------------- */
 
 static void crcs_have_their_check_values(void **state)
 {

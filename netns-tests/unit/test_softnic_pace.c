@@ -21,7 +21,7 @@ static unsigned take_all(struct pace *pace, int64_t now_ns)
 	return frames;
 }
 
-/* --- the clock --------------------------------------------------------------------------------------------------- */
+/* --- the clock ------------------------------------------------------------------------------------------ */
 
 static void a_frame_has_left_after_its_bits_and_what_the_wire_adds(void **state)
 {
@@ -105,7 +105,7 @@ static void the_slowest_and_the_fastest_wire_keep_time(void **state)
 	pace_free(fast);
 }
 
-/* --- the packet buffer ------------------------------------------------------------------------------------------- */
+/* --- the packet buffer ---------------------------------------------------------------------------------- */
 
 static void frames_come_out_in_order_and_as_they_went_in(void **state)
 {
@@ -162,7 +162,7 @@ static void segments_without_end_are_lost_and_said_to_be(void **state)
 	pace_free(pace);
 }
 
-/* --- behind the transmit engine ---------------------------------------------------------------------------------- */
+/* --- behind the transmit engine ------------------------------------------------------------------------- */
 
 static int setup_paced(void **state)
 {
@@ -215,7 +215,7 @@ static void what_was_sent_leaves_although_the_card_is_reset(void **state)
 	assert_int_equal(rig->wire.tx_dropped, 0);
 }
 
-/* --- the command line's words ------------------------------------------------------------------------------------ */
+/* --- the command line's words --------------------------------------------------------------------------- */
 
 static void the_rate_is_the_last_part_of_a_spec(void **state)
 {

@@ -3,7 +3,7 @@
 
 #include <fcntl.h>
 
-/* --- a frame's way into memory ------------------------------------------------------------------------------------ */
+/* --- a frame's way into memory -------------------------------------------------------------------------- */
 
 static void a_frame_lands_in_the_first_buffer(void **state)
 {
@@ -244,7 +244,7 @@ static void legacy_descriptors_are_written_in_their_own_form(void **state)
 	assert_int_equal(ring(rig, 0)[1].legacy.errors, 0x40); /* TCPE */
 }
 
-/* --- statistics ------------------------------------------------------------------------------------------------------- */
+/* --- statistics ----------------------------------------------------------------------------------------- */
 
 static void what_was_received_is_in_the_statistics(void **state)
 {
@@ -289,7 +289,7 @@ static void what_was_received_is_in_the_statistics(void **state)
 	assert_int_equal(rig->nic->stats.rx_filtered, 1);
 }
 
-/* --- faults, loopback ---------------------------------------------------------------------------------------------------- */
+/* --- faults, loopback ----------------------------------------------------------------------------------- */
 
 static void faults_strike_as_often_as_they_were_armed(void **state)
 {
@@ -365,7 +365,7 @@ static void in_loopback_frames_come_back(void **state)
 	assert_false(done(rig, 0, 10));
 }
 
-/* --- what is refused ----------------------------------------------------------------------------------------------------- */
+/* --- what is refused ------------------------------------------------------------------------------------ */
 
 static void assert_not_enabled(struct rig *rig, unsigned n, enum nic_violation v)
 {

@@ -3,7 +3,7 @@
 
 #include <fcntl.h>
 
-/* --- plain frames ------------------------------------------------------------------------------------------------ */
+/* --- plain frames --------------------------------------------------------------------------------------- */
 
 static void a_frame_leaves_as_it_is_and_is_written_back(void **state)
 {
@@ -271,7 +271,7 @@ static void without_ifcs_the_client_brings_the_crc(void **state)
 	rig_violated(rig, NIC_VIOLATION_TX_DESCRIPTOR, 1);
 }
 
-/* --- link, faults, wire ------------------------------------------------------------------------------------------------ */
+/* --- link, faults, wire --------------------------------------------------------------------------------- */
 
 static void without_link_frames_are_completed_and_dropped(void **state)
 {
@@ -361,7 +361,7 @@ static void what_was_sent_is_in_the_statistics(void **state)
 	assert_int_equal(rig->nic->stats.tx_bytes, 60 + 61 + 124 + 252 + 1019 + 1020);
 }
 
-/* --- hostile clients ------------------------------------------------------------------------------------------------------ */
+/* --- hostile clients ------------------------------------------------------------------------------------ */
 
 /* Random descriptors, weighted toward ones that come far: whatever they say, the ring is worked off. */
 static void random_descriptors_are_survived(void **state)

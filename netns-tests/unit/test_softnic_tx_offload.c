@@ -3,7 +3,7 @@
 
 #include "driver/checksum.h"
 
-/* --- offloads ----------------------------------------------------------------------------------------------------- */
+/* --- offloads ------------------------------------------------------------------------------------------- */
 
 static size_t checksum_at(const struct frame_layout *at, uint8_t protocol)
 {
@@ -107,7 +107,7 @@ static void each_queue_has_two_contexts(void **state)
 	assert_int_equal(get32(rig->sent[1].data + 12), 0x8100000a);
 }
 
-/* --- segmentation ----------------------------------------------------------------------------------------------------- */
+/* --- segmentation --------------------------------------------------------------------------------------- */
 
 struct tso_case {
 	struct frame_spec spec;

@@ -5,7 +5,7 @@
  */
 #include "vfio_user_server.h"
 
-/* --- peers that are none ------------------------------------------------------------------------------------------------ */
+/* --- peers that are none -------------------------------------------------------------------------------- */
 
 static void bend_http(struct message *reply, const struct message *request)
 {
@@ -131,7 +131,7 @@ static void a_stream_that_ends_within_a_message_ends_the_handshake(void **state)
 			expect_refusal(commands[i], bends[j], ENODEV, "vfio-user:test: ");
 }
 
-/* --- capabilities and doorbells that are wrong ----------------------------------------------------------------------- */
+/* --- capabilities and doorbells that are wrong ---------------------------------------------------------- */
 
 static void set_cap(struct message *reply, uint32_t cap_offset, uint16_t id, uint32_t next)
 {

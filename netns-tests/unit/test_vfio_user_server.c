@@ -56,7 +56,7 @@ static int count_open_fds(void)
 	return count;
 }
 
-/* --- a client, by hand -------------------------------------------------------------------------------------------- */
+/* --- a client, by hand ---------------------------------------------------------------------------------- */
 
 static void step(struct rig *rig)
 {
@@ -208,7 +208,7 @@ static struct write write_of(uint32_t region, uint64_t offset, uint64_t value, u
 	return write;
 }
 
-/* --- setup ---------------------------------------------------------------------------------------------------------- */
+/* --- setup ---------------------------------------------------------------------------------------------- */
 
 static int setup_unconnected(void **state)
 {
@@ -256,7 +256,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* --- version -------------------------------------------------------------------------------------------------------- */
+/* --- version -------------------------------------------------------------------------------------------- */
 
 static void the_version_is_agreed_upon(void **state)
 {
@@ -364,7 +364,7 @@ static void json_is_read_with_tolerance(void **state)
 	}
 }
 
-/* --- what there is ---------------------------------------------------------------------------------------------------- */
+/* --- what there is -------------------------------------------------------------------------------------- */
 
 static void the_device_is_a_pci_function_that_can_be_reset(void **state)
 {
@@ -533,7 +533,7 @@ static void only_msix_has_vectors(void **state)
 	call_fails(rig, VFIO_USER_DEVICE_GET_IRQ_INFO, &beyond, sizeof beyond, EINVAL);
 }
 
-/* --- interrupts --------------------------------------------------------------------------------------------------------- */
+/* --- interrupts ----------------------------------------------------------------------------------------- */
 
 #define TRIGGER_FDS (VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER)
 
@@ -783,7 +783,7 @@ static void only_eventfds_are_taken_for_interrupts(void **state)
 	close(good);
 }
 
-/* --- regions ------------------------------------------------------------------------------------------------------------ */
+/* --- regions -------------------------------------------------------------------------------------------- */
 
 static void config_space_is_read_in_all_sizes(void **state)
 {
@@ -894,7 +894,7 @@ static void a_write_whose_data_is_not_its_count_is_refused(void **state)
 	assert_int_equal(read_register(rig, RDBAL(0)), 0);
 }
 
-/* --- DMA ------------------------------------------------------------------------------------------------------------------ */
+/* --- DMA ------------------------------------------------------------------------------------------------ */
 
 static int client_memory(size_t size)
 {
@@ -985,7 +985,7 @@ static void wrong_mappings_are_refused(void **state)
 	close(fds[1]);
 }
 
-/* --- reset, and messages as such ------------------------------------------------------------------------------------------ */
+/* --- reset, and messages as such ------------------------------------------------------------------------ */
 
 static void a_reset_takes_the_device_back_to_its_start(void **state)
 {
@@ -1117,7 +1117,7 @@ static void descriptors_nobody_asked_for_are_closed(void **state)
 	assert_int_equal(count_open_fds(), before);
 }
 
-/* --- messages that end the connection -------------------------------------------------------------------------------------- */
+/* --- messages that end the connection ------------------------------------------------------------------- */
 
 static void hang_up_after(struct rig *rig, struct vfio_user_header header, const int *fds, unsigned count)
 {
@@ -1284,7 +1284,7 @@ static void messages_of_noise_are_answered(void **state)
 	}
 }
 
-/* --- listening ---------------------------------------------------------------------------------------------------------------- */
+/* --- listening ------------------------------------------------------------------------------------------ */
 
 static char socket_path[64];
 

@@ -239,7 +239,7 @@ static void frames_do_not_wait_for_ever(void **state)
 	assert_false(b->held);
 }
 
-/* --- captures ------------------------------------------------------------------------------------------------------ */
+/* --- captures ------------------------------------------------------------------------------------------- */
 
 static const char *path_of(const struct rig *rig, const char *name)
 {
@@ -359,7 +359,7 @@ static void unfit_captures_are_refused(void **state)
 	assert_null(wire_open("pcap:/dev/null", rig->nic[0], rig->loop));
 }
 
-/* --- names --------------------------------------------------------------------------------------------------------- */
+/* --- names ---------------------------------------------------------------------------------------------- */
 
 static void unknown_wires_are_refused(void **state)
 {

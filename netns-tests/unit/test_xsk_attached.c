@@ -13,7 +13,7 @@
 
 static char folder[] = "/tmp/ixytest-xsk-XXXXXX";
 
-/* --- what is left behind, and who is there already ---------------------------------------------------------------- */
+/* --- what is left behind, and who is there already ------------------------------------------------------ */
 
 /* A child that does something, tells us so, and waits for its end. */
 static pid_t child_with(void (*action)(void))
@@ -149,7 +149,7 @@ static void a_pinned_link_is_named(void **state)
 	xsk_program_free(program);
 }
 
-/* --- permissions --------------------------------------------------------------------------------------------------- */
+/* --- permissions ---------------------------------------------------------------------------------------- */
 
 /* In a child that has no capabilities but these: loading gives -EPERM and this text. */
 static void assert_refused_with(uint64_t capabilities, const char *text)

@@ -3,7 +3,7 @@
  */
 #include "xsk_program_rig.h"
 
-/* --- attaching --------------------------------------------------------------------------------------------------- */
+/* --- attaching ------------------------------------------------------------------------------------------ */
 
 static void frames_arrive(enum xsk_attach mode)
 {
@@ -143,7 +143,7 @@ static void an_interface_may_vanish_under_its_program(void **state)
 	xsk_program_free(program);
 }
 
-/* --- sockets and queues ------------------------------------------------------------------------------------------- */
+/* --- sockets and queues --------------------------------------------------------------------------------- */
 
 static void each_queue_of_one_program_has_its_socket(void **state)
 {
@@ -295,7 +295,7 @@ static void what_cannot_be_registered_is_refused(void **state)
 	xsk_program_free(program);
 }
 
-/* --- filters ------------------------------------------------------------------------------------------------------ */
+/* --- filters -------------------------------------------------------------------------------------------- */
 
 /* What the program does with a frame, which the kernel lets it do without an interface. */
 static uint32_t verdict(const struct xsk_program *program, const uint8_t *frame, size_t size)

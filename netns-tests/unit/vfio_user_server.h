@@ -272,7 +272,7 @@ static inline void *run_server(void *arg)
 	return NULL;
 }
 
-/* --- the client's side ------------------------------------------------------------------------------------------- */
+/* --- the client's side ---------------------------------------------------------------------------------- */
 
 static inline int open_fds(void)
 {

@@ -34,7 +34,7 @@ struct view {
 	uint16_t type;
 };
 
-/* --- who ---------------------------------------------------------------------------------------------------------- */
+/* --- who ------------------------------------------------------------------------------------------------ */
 
 bool answerer_add(struct answerer *answerer, const char *text)
 {
@@ -82,7 +82,7 @@ static bool has_v6(const struct answerer *answerer, const void *address)
 	return false;
 }
 
-/* --- changing frames ---------------------------------------------------------------------------------------------- */
+/* --- changing frames ------------------------------------------------------------------------------------ */
 
 /* Back to the sender, and from us: the frame may have been for a group that we are in. */
 static void to_sender(const struct answerer *answerer, const struct view *view)
@@ -107,7 +107,7 @@ static void set_icmp_type(const struct view *view, uint8_t *icmp, uint8_t type)
 	memcpy(icmp + 2, &check, sizeof(check));
 }
 
-/* --- ARP (RFC 826) ------------------------------------------------------------------------------------------------ */
+/* --- ARP (RFC 826) -------------------------------------------------------------------------------------- */
 
 static bool turn_arp(const struct answerer *answerer, const struct view *view)
 {
@@ -128,7 +128,7 @@ static bool turn_arp(const struct answerer *answerer, const struct view *view)
 	return true;
 }
 
-/* --- IPv4 --------------------------------------------------------------------------------------------------------- */
+/* --- IPv4 ----------------------------------------------------------------------------------------------- */
 
 /* Whether ports or an echo request at `l4` have become those of the answer. */
 static bool turn_l4(const struct view *view, size_t l4, uint8_t protocol)
@@ -182,7 +182,7 @@ static bool turn_v4(const struct answerer *answerer, const struct view *view)
 	return turned;
 }
 
-/* --- IPv6 --------------------------------------------------------------------------------------------------------- */
+/* --- IPv6 ----------------------------------------------------------------------------------------------- */
 
 static uint16_t icmp6_checksum(const struct view *view, const struct ip6_hdr *ip, size_t size)
 {
@@ -257,7 +257,7 @@ static bool turn_v6(const struct answerer *answerer, const struct view *view)
 	return turned;
 }
 
-/* --- any ---------------------------------------------------------------------------------------------------------- */
+/* --- any ------------------------------------------------------------------------------------------------ */
 
 bool answer(const struct answerer *answerer, struct pkt_buf *frame)
 {

@@ -34,7 +34,7 @@ struct writer {
 	bool may_cut;    /* it holds nothing that is not ours */
 };
 
-/* --- the thread --------------------------------------------------------------------------------------------------- */
+/* --- the thread ----------------------------------------------------------------------------------------- */
 
 /* All of it, or a negative errno; *done: bytes that went. */
 static int write_all(int fd, const uint8_t *data, size_t size, size_t *done)
@@ -121,7 +121,7 @@ static void *writer_thread(void *argument)
 	}
 }
 
-/* --- the capture's side ------------------------------------------------------------------------------------------- */
+/* --- the capture's side --------------------------------------------------------------------------------- */
 
 static void *must_have(void *memory)
 {

@@ -31,7 +31,7 @@ uint32_t frame_shortest(bool ipv6)
 	return (uint32_t)(head_size(ipv6) + sizeof(struct stamp_wire));
 }
 
-/* --- what stays -------------------------------------------------------------------------------------------------- */
+/* --- what stays ----------------------------------------------------------------------------------------- */
 
 /* Returns the sum of the pseudo-header. */
 static uint64_t fill_ipv4(uint8_t *at, const struct frame_config *config, uint16_t udp_size)
@@ -94,7 +94,7 @@ void frame_prepare(const struct frame_template *template, struct pkt_buf *buf)
 	memset(buf->data + template->stamp_offset, 0, template->size - template->stamp_offset);
 }
 
-/* --- what changes ------------------------------------------------------------------------------------------------ */
+/* --- what changes --------------------------------------------------------------------------------------- */
 
 void frame_stamp(const struct frame_template *template, struct pkt_buf *buf, const struct frame_stamp *stamp)
 {

@@ -27,7 +27,7 @@ uint64_t report_lost(const struct report_sent *sent, const struct received *rece
 	return sent->frames > received->unique ? sent->frames - received->unique : 0;
 }
 
-/* --- in words ----------------------------------------------------------------------------------------------------- */
+/* --- in words ------------------------------------------------------------------------------------------- */
 
 void report_print_sent(const struct report_sent *sent)
 {
@@ -65,7 +65,7 @@ void report_print_received(
 			received->other_clock);
 }
 
-/* --- as JSON ------------------------------------------------------------------------------------------------------ */
+/* --- as JSON -------------------------------------------------------------------------------------------- */
 
 void report_json_sent(const struct report_sent *sent)
 {

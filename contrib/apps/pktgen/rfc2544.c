@@ -30,7 +30,7 @@
 #define CLOSE        0.9 /* part of the rate that must come through for a second try */
 #define LEAST        1.0 /* frames a second worth trying */
 
-/* --- what is wanted ----------------------------------------------------------------------------------------------- */
+/* --- what is wanted ------------------------------------------------------------------------------------- */
 
 static uint64_t duration = 10 * SECOND, settle = SECOND, silence = 2 * SECOND, repeat, bursts = 5, max_burst;
 static bool json, software_checksum, quiet;
@@ -123,7 +123,7 @@ static const struct app app = {
 	.options = options,
 };
 
-/* --- what is at work ------------------------------------------------------------------------------------------------------ */
+/* --- what is at work ------------------------------------------------------------------------------------ */
 
 static struct run run;
 static struct sender sender;
@@ -141,7 +141,7 @@ __attribute__((format(printf, 1, 2))) static void progress(const char *format, .
 	va_end(args);
 }
 
-/* --- devices ------------------------------------------------------------------------------------------------------ */
+/* --- devices -------------------------------------------------------------------------------------------- */
 
 static void open_sender(struct sender *new, unsigned from, uint32_t size)
 {
@@ -213,7 +213,7 @@ static void send_learning_frames(void)
 	}
 }
 
-/* --- the tests ---------------------------------------------------------------------------------------------------- */
+/* --- the tests ------------------------------------------------------------------------------------------ */
 
 static struct trial_result one_trial(double rate, uint64_t frames, uint64_t time_ns)
 {
@@ -409,7 +409,7 @@ static void measure_size(struct result *result, uint32_t mbit)
 	close_sender(&sender);
 }
 
-/* --- all of it ---------------------------------------------------------------------------------------------------- */
+/* --- all of it ------------------------------------------------------------------------------------------ */
 
 static int usage(const char *what, const char *why)
 {

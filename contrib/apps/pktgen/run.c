@@ -50,7 +50,7 @@ uint16_t run_number(void)
 	return ++number;
 }
 
-/* --- the keeper --------------------------------------------------------------------------------------------------- */
+/* --- the keeper ----------------------------------------------------------------------------------------- */
 
 static struct {
 	pthread_t thread;
@@ -125,7 +125,7 @@ static void reset_where_wanted(void)
 	}
 }
 
-/* --- a turn ------------------------------------------------------------------------------------------------------- */
+/* --- a turn --------------------------------------------------------------------------------------------- */
 
 /*
  * Nothing moved. Sleep until a frame is due or one comes, by interrupt where there are some: these are armed first, and

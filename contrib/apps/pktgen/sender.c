@@ -71,7 +71,7 @@ void sender_start(struct sender *sender, const struct schedule_config *schedule,
 	schedule_start(&sender->schedule, schedule, app_now());
 }
 
-/* --- making frames ------------------------------------------------------------------------------------------------ */
+/* --- making frames -------------------------------------------------------------------------------------- */
 
 static void make_numbered(struct sender *sender, struct pkt_buf *buf, uint64_t now_ns)
 {
@@ -144,7 +144,7 @@ static uint32_t make(struct sender *sender, uint64_t now_ns)
 	return count;
 }
 
-/* --- sending ------------------------------------------------------------------------------------------------------ */
+/* --- sending -------------------------------------------------------------------------------------------- */
 
 bool sender_step(struct sender *sender)
 {
