@@ -212,7 +212,7 @@ static void set_up(char **specs, struct run *run, struct sender *sender, struct 
 			.batch = (uint32_t)batch,
 			.sizes = sizes,
 			.replay = pcap_path ? replay : NULL};
-		sender_open(sender, pcap_path ? NULL : frames, (uint32_t)app_device.ring);
+		app_check_device(sender_open(sender, pcap_path ? NULL : frames, (uint32_t)app_device.ring));
 	}
 	run_open(run, only_receive ? NULL : sender, second ? receiver : NULL);
 	app_await_links((struct ixy_device *[]){first, second}, second && second != first ? 2 : 1);

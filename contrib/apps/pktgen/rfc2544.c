@@ -143,7 +143,7 @@ __attribute__((format(printf, 1, 2))) static void progress(const char *format, .
 
 /* --- devices -------------------------------------------------------------------------------------------- */
 
-static void open_sender(struct sender *new, unsigned from, uint32_t size)
+static int open_sender(struct sender *new, unsigned from, uint32_t size)
 {
 	struct frame_config frames = {.to = {198, 19, 0, 1},
 		.from = {198, 18, 0, 1}, /* what RFC 2544, appendix C, has set aside for it */
@@ -158,7 +158,7 @@ static void open_sender(struct sender *new, unsigned from, uint32_t size)
 	*new = (struct sender){.dev = devs[from], .batch = BATCH};
 	new->sizes.count = new->sizes.weights = new->sizes.of[0].weight = 1;
 	new->sizes.of[0].size = size;
-	sender_open(new, &frames, (uint32_t)app_device.ring);
+	return sender_open(new, &frames, (uint32_t)app_device.ring);
 }
 
 /*
@@ -206,7 +206,7 @@ static void send_learning_frames(void)
 			.tolerance = 0.5};
 		struct run learning;
 
-		open_sender(&sender, from, 64);
+		app_check_device(open_sender(&sender, from, 64));
 		run_open(&learning, &sender, &receiver);
 		trial_run(&learning, &trial);
 		close_sender(&sender);
@@ -383,10 +383,12 @@ static void measure_bursts(struct result *result)
 	result->burst.rate = done ? rates / done : 0;
 }
 
-static void measure_size(struct result *result, uint32_t mbit)
+/* 0, or a negative errno with a reason in ixy_last_error(), and nothing measured: the device may have gone just now. */
+static int measure_size(struct result *result, uint32_t mbit)
 {
 	double wire = result->size + FRAME_GAP;
 	struct schedule_config schedule = {0};
+	int rc;
 
 	result->line = rate_line(mbit, wire);
 	rate_schedule(&max_rate, mbit, &schedule);
@@ -396,7 +398,9 @@ static void measure_size(struct result *result, uint32_t mbit)
 	result->latency = app_allocate(1, sizeof(*result->latency));
 	progress("%u bytes: line rate %.1f/s, trials of %.1f s, at most %.1f/s\n", result->size, result->line,
 		(double)duration / SECOND, result->max);
-	open_sender(&sender, 0, result->size);
+	rc = open_sender(&sender, 0, result->size);
+	if (rc < 0)
+		return rc;
 	run_open(&run, &sender, &receiver);
 	if (tests & (THROUGHPUT | LATENCY))
 		find_throughput(result);
@@ -407,6 +411,7 @@ static void measure_size(struct result *result, uint32_t mbit)
 	if (tests & BACK_TO_BACK && !app_stopped())
 		measure_bursts(result);
 	close_sender(&sender);
+	return 0;
 }
 
 /* --- all of it ------------------------------------------------------------------------------------------ */
@@ -425,6 +430,7 @@ int rfc2544_main(int argc, char **argv)
 		.tests = tests, .seconds = (double)duration / SECOND, .bursts = bursts, .sizes = results};
 	unsigned count = 0;
 	uint32_t longest, mbit;
+	int rc = 0;
 
 	quiet = app_quiet;
 	app_quiet = true; /* the line of rates has no place between trials */
@@ -444,12 +450,14 @@ int rfc2544_main(int argc, char **argv)
 	run_keeper_start(devs, 2);
 	mbit = ixy_link_get(devs[0]).speed;
 	send_learning_frames();
-	for (; count < sizes.count && app_running() && !run_lost_device(); count++) {
+	for (; count < sizes.count && app_running() && !run_lost_device() && !rc; count++) {
 		results[count].size = sizes.of[count].size;
-		measure_size(&results[count], mbit ? mbit : 10000);
+		rc = measure_size(&results[count], mbit ? mbit : 10000);
 	}
+	if (rc < 0)
+		fprintf(stderr, "ixy-pktgen: %s\n", ixy_last_error());
 	all.count = count;
-	all.complete = !app_stopped() && !run_lost_device();
+	all.complete = !app_stopped() && !run_lost_device() && !rc;
 	if (json)
 		rfc2544_print_json(&all);
 	else
@@ -463,5 +471,7 @@ int rfc2544_main(int argc, char **argv)
 	for (unsigned i = 0; i < 2; i++)
 		app_close(devs[i]);
 	receiver_close(&receiver);
+	if (rc < 0)
+		return app_device_status(rc);
 	return run_lost_device() ? app_device_status(-ENODEV) : app_stopped() ? 1 : 0;
 }

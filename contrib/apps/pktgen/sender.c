@@ -15,22 +15,21 @@ uint32_t sender_buffers(uint32_t batch, uint32_t ring)
 	return (ring ? ring : DEFAULT_RING) + 2 * batch;
 }
 
-void sender_open(struct sender *sender, const struct frame_config *frames, uint32_t ring)
+int sender_open(struct sender *sender, const struct frame_config *frames, uint32_t ring)
 {
 	uint32_t longest =
 		sender->replay ? sender->replay->longest : sizes_longest(&sender->sizes) - FRAME_CRC;
 
 	sender->pool = ixy_mempool_create(
 		sender->dev, sender_buffers(sender->batch, ring), longest > PKT_BUF_DATA_SIZE ? longest : 0);
-	if (!sender->pool) {
-		app_check_device(-errno);
-		exit(1);
-	}
+	if (!sender->pool)
+		return errno ? -errno : -ENOMEM;
 	sender->holds = app_allocate(sender->pool->buf_count, sizeof(*sender->holds));
 	sender->flows = frames ? frames->flows : 1;
 	sender->numbers = app_allocate(sender->flows, sizeof(*sender->numbers));
 	for (unsigned i = 0; frames && i < sender->sizes.count; i++)
 		frame_template_init(&sender->templates[i], frames, sender->sizes.of[i].size - FRAME_CRC);
+	return 0;
 }
 
 void sender_close(struct sender *sender)

@@ -58,10 +58,10 @@ struct sender {
 uint32_t sender_buffers(uint32_t batch, uint32_t ring);
 
 /*
- * batch, rate and dev are set, and sizes or replay; frames: what they look like (not for a replay, NULL then). Ends the
- * program when there is no memory.
+ * batch, rate and dev are set, and sizes or replay; frames: what they look like (not for a replay, NULL then). Returns 0,
+ * or a negative errno with a reason in ixy_last_error(): no memory for the device, or the device has gone.
  */
-void sender_open(struct sender *sender, const struct frame_config *frames, uint32_t ring);
+int sender_open(struct sender *sender, const struct frame_config *frames, uint32_t ring);
 /* The device is stopped, so that all buffers have come back. */
 void sender_close(struct sender *sender);
 
