@@ -103,15 +103,17 @@ static void send_pings(struct vm *vm)
 	command_ok(vm->rig->peer, script, vm->rig->v4_host, vm->rig->v6_host);
 }
 
-/* From a port of its own; the contents are a piece of a fixed file. */
+/*
+ * From a port of its own; the contents are a piece of a fixed file, read at once: out of a pipe it would come in as many
+ * datagrams as its writer has been interrupted times.
+ */
 static void send_datagrams(struct vm *vm)
 {
 	vm_ok(vm,
 		"seq 100000 110000 >/run/contents; for n in 1 100 1472 1473 6495; do "
-		"head -c $n /run/contents | socat -u -b 8000 - UDP4-SENDTO:%s:4001,sourceport=4000 && "
-		"head -c $n /run/contents | socat -u -b 8000 - 'UDP6-SENDTO:[%s]:4002,sourceport=4000' || "
-		"exit 1; "
-		"done",
+		"head -c $n /run/contents >/run/piece && "
+		"socat -u -b 8000 OPEN:/run/piece UDP4-SENDTO:%s:4001,sourceport=4000 && "
+		"socat -u -b 8000 OPEN:/run/piece 'UDP6-SENDTO:[%s]:4002,sourceport=4000' || exit 1; done",
 		vm->rig->v4_peer, vm->rig->v6_peer);
 	await_received(0, UDP_BYTES);
 	await_received(1, UDP_BYTES);
