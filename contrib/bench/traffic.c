@@ -41,6 +41,7 @@
 #include <linux/if_packet.h>
 
 #include "driver/checksum.h"
+#include "driver/clock.h"
 
 #define BATCH        64
 #define MAX_PAYLOAD  1472
@@ -48,14 +49,6 @@
 #define PATIENCE_MS  5000              /* how long count waits for its first frame */
 #define REPLY_MS     200               /* after that long a round trip is lost */
 #define PACE_NS      100000            /* a sender with a rate sleeps so long between two batches */
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
 
 static long number(const char *text, long min, long max)
 {
@@ -135,7 +128,7 @@ static int count(char *argv[])
 		err(1, "receive time-out");
 	batch_init(&batch, MAX_PAYLOAD);
 	wait_readable(fd, PATIENCE_MS);
-	start = now_ns();
+	start = clock_ns();
 	do {
 		int n = recvmmsg(fd, batch.message, BATCH, MSG_WAITFORONE, NULL);
 
@@ -143,7 +136,7 @@ static int count(char *argv[])
 			frames += (uint64_t)n;
 		else if (errno != EAGAIN && errno != EINTR)
 			err(1, "recvmmsg");
-		end = now_ns();
+		end = clock_ns();
 	} while (end - start < seconds * 1000000000);
 	print_rate(frames, end - start);
 	return 0;
@@ -168,21 +161,21 @@ static int flood(char *argv[])
 	int fd = udp_socket(argv[0], argv[1]);
 	size_t size = (size_t)number(argv[2], FRAME_AROUND + 1, MAX_PAYLOAD + FRAME_AROUND) - FRAME_AROUND;
 	uint64_t seconds = (uint64_t)number(argv[3], 1, 3600), rate = (uint64_t)number(argv[4], 0, 100000000);
-	uint64_t frames = 0, start = now_ns(), end;
+	uint64_t frames = 0, start = clock_ns(), end;
 
 	batch_init(&batch, size);
 	do {
 		uint64_t due = BATCH;
 
 		if (rate) {
-			due = (now_ns() - start) * rate / 1000000000;
+			due = (clock_ns() - start) * rate / 1000000000;
 			due = due > frames ? due - frames : 0;
 		}
 		if (due)
 			frames += send_some(fd, &batch, due < BATCH ? (unsigned)due : BATCH);
 		if (due < BATCH)
 			nanosleep(&(struct timespec){.tv_nsec = PACE_NS}, NULL);
-		end = now_ns();
+		end = clock_ns();
 	} while (end - start < seconds * 1000000000);
 	print_rate(frames, end - start);
 	return 0;
@@ -233,7 +226,7 @@ static int flows(char *argv[])
 	struct sockaddr_in to = address(argv[2], argv[3]);
 	uint8_t *mac = frame.ethernet.ether_dhost;
 	uint32_t flow_count = (uint32_t)number(argv[4], 1, 1000000), next = 0;
-	uint64_t frames = 0, seconds = (uint64_t)number(argv[5], 1, 3600), start = now_ns(), end;
+	uint64_t frames = 0, seconds = (uint64_t)number(argv[5], 1, 3600), start = clock_ns(), end;
 	int fd = packet_socket(argv[0]);
 
 	if (sscanf(argv[1], "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", mac, mac + 1, mac + 2, mac + 3, mac + 4,
@@ -248,7 +241,7 @@ static int flows(char *argv[])
 			memcpy(batch.payload[i], &frame, sizeof(frame));
 		}
 		frames += send_some(fd, &batch, BATCH);
-		end = now_ns();
+		end = clock_ns();
 	} while (end - start < seconds * 1000000000);
 	print_rate(frames, end - start);
 	return 0;
@@ -299,7 +292,7 @@ static int rtt(char *argv[])
 		err(1, "receive time-out");
 	for (uint32_t i = 0; i < trips && lost < 50; i++) {
 		uint32_t sent = i, back;
-		uint64_t start = now_ns(), end;
+		uint64_t start = clock_ns(), end;
 		ssize_t n;
 
 		if (send(fd, &sent, sizeof(sent), 0) < 0 && errno != ECONNREFUSED)
@@ -308,7 +301,7 @@ static int rtt(char *argv[])
 		do
 			n = recv(fd, &back, sizeof(back), 0);
 		while (n == sizeof(back) && back != sent);
-		end = now_ns();
+		end = clock_ns();
 		if (n == sizeof(back))
 			sample[got++] = (uint32_t)(end - start);
 		else
@@ -371,10 +364,10 @@ static void *receive_trips(void *argument)
 /* Datagrams with the time of their sending, as many as are due by the clock. Returns how many were sent. */
 static uint64_t send_trips(int fd, uint64_t rate, uint64_t seconds)
 {
-	uint64_t start = now_ns(), sent = 0, elapsed;
+	uint64_t start = clock_ns(), sent = 0, elapsed;
 	long nap = rate > 1 ? 1000000000 / (long)rate : 500000000;
 
-	while ((elapsed = now_ns() - start) < seconds * 1000000000) {
+	while ((elapsed = clock_ns() - start) < seconds * 1000000000) {
 		for (uint64_t due = elapsed * rate / 1000000000; sent < due; sent++) {
 			struct timespec t;
 			uint64_t stamp;

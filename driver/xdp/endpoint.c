@@ -15,9 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "driver/clock.h"
 #include "driver/error.h"
 #include "driver/xdp/endpoint_parts.h"
 
@@ -29,17 +29,9 @@
 
 /* --- time, and who is inside ---------------------------------------------------------------------------- */
 
-int64_t endpoint_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 int64_t endpoint_deadline(int timeout_ms)
 {
-	return timeout_ms < 0 ? ENDPOINT_FOR_EVER : endpoint_now() + timeout_ms;
+	return timeout_ms < 0 ? ENDPOINT_FOR_EVER : clock_ms() + timeout_ms;
 }
 
 int endpoint_timed_out(int rc, int timeout_ms)
@@ -85,7 +77,7 @@ static int wait_readable(struct xsk_endpoint *endpoint, int64_t deadline)
 			{.fd = xsk_socket_fd(endpoint->rx), .events = POLLIN},
 			{.fd = endpoint->stop_fd, .events = POLLIN},
 		};
-		int64_t left = deadline == ENDPOINT_FOR_EVER ? SLICE_MS : deadline - endpoint_now();
+		int64_t left = deadline == ENDPOINT_FOR_EVER ? SLICE_MS : deadline - clock_ms();
 		int rc = poll(fds, 2, left < 0 ? 0 : left < SLICE_MS ? (int)left : SLICE_MS);
 
 		if (rc < 0)
@@ -98,7 +90,7 @@ static int wait_readable(struct xsk_endpoint *endpoint, int64_t deadline)
 		rc = xsk_wake_rx(endpoint->rx);
 		if (rc == -ENETDOWN || rc == -ENXIO)
 			return -ENETDOWN;
-		if (left <= SLICE_MS && endpoint_now() >= deadline)
+		if (left <= SLICE_MS && clock_ms() >= deadline)
 			return -ETIMEDOUT;
 	}
 }
@@ -338,7 +330,7 @@ void xsk_endpoint_shutdown(struct xsk_endpoint *endpoint)
 
 int xsk_endpoint_close(struct xsk_endpoint *endpoint)
 {
-	int64_t deadline = endpoint_now() + CLOSE_MS;
+	int64_t deadline = clock_ms() + CLOSE_MS;
 	uint32_t lost, tries = 0;
 
 	if (!endpoint)

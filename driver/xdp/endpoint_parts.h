@@ -57,8 +57,7 @@ struct xsk_endpoint {
 
 /* --- time ----------------------------------------------------------------------------------------------- */
 
-/* Milliseconds of CLOCK_MONOTONIC; a deadline that never comes. */
-int64_t endpoint_now(void);
+/* Deadlines are times of clock_ms(); one that never comes. */
 #define ENDPOINT_FOR_EVER INT64_MAX
 int64_t endpoint_deadline(int timeout_ms);
 

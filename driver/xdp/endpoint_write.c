@@ -22,6 +22,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "driver/clock.h"
 #include "driver/xdp/endpoint_parts.h"
 
 /* A busy device is asked again at once so many times, then each millisecond. */
@@ -75,7 +76,7 @@ int endpoint_pause(struct xsk_endpoint *endpoint, int64_t deadline, uint32_t *tr
 {
 	struct pollfd p = {.fd = closing ? -1 : endpoint->stop_fd, .events = POLLIN};
 
-	if (endpoint_now() >= deadline)
+	if (clock_ms() >= deadline)
 		return -ETIMEDOUT;
 	if (++*tries <= YIELDS)
 		sched_yield();

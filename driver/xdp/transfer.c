@@ -8,8 +8,8 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <time.h>
 
+#include "driver/clock.h"
 #include "driver/xdp/xsk_parts.h"
 
 #define likely(x)   __builtin_expect(!!(x), 1)
@@ -275,9 +275,8 @@ int xsk_socket_poll(const struct xsk_socket *socket, short events, int timeout_m
 
 int xsk_receive_wait(struct xsk_socket *socket, struct xdp_desc descs[], uint32_t max, int timeout_ms)
 {
-	struct timespec start, now;
+	const uint64_t start = clock_ns();
 
-	clock_gettime(CLOCK_MONOTONIC, &start);
 	for (int left = timeout_ms;;) {
 		uint32_t count = xsk_receive(socket, descs, max);
 		int rc;
@@ -296,9 +295,7 @@ int xsk_receive_wait(struct xsk_socket *socket, struct xdp_desc descs[], uint32_
 				return -ENETDOWN;
 		}
 		if (timeout_ms > 0) {
-			clock_gettime(CLOCK_MONOTONIC, &now);
-			int64_t passed = (now.tv_sec - start.tv_sec) * 1000LL +
-					 (now.tv_nsec - start.tv_nsec) / 1000000;
+			int64_t passed = (int64_t)((clock_ns() - start) / 1000000);
 
 			left = passed < timeout_ms ? (int)(timeout_ms - passed) : 0;
 		}

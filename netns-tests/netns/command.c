@@ -39,20 +39,9 @@ static unsigned started; /* numbers the output files */
 
 /* --- time ---------------------------------------------------------------------------------------------- */
 
-int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 void pause_ms(unsigned ms)
 {
-	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
-
-	while (nanosleep(&t, &t) < 0 && errno == EINTR)
-		;
+	sleep_us(ms * 1000);
 }
 
 unsigned slow_factor(void)
@@ -126,7 +115,7 @@ static bool reap(pid_t pid, int64_t deadline, int *status)
 	pid_t got;
 
 	for (;;) {
-		int64_t left = deadline - now_ms();
+		int64_t left = deadline - clock_ms();
 		struct pollfd p = {.fd = fd, .events = POLLIN};
 
 		got = waitpid(pid, &wait_status, WNOHANG);
@@ -169,14 +158,14 @@ const char *command_output(void)
 static int run(unsigned seconds, const char *netns, const char *line)
 {
 	int fd = memfd_create("command-output", MFD_CLOEXEC);
-	int64_t deadline = now_ms() + 1000 * (int64_t)seconds * slow_factor();
+	int64_t deadline = clock_ms() + 1000 * (int64_t)seconds * slow_factor();
 	int status;
 	pid_t pid = spawn(netns, line, fd, fd);
 
 	running_command = pid;
 	if (!reap(pid, deadline, &status)) {
 		kill(-pid, SIGKILL);
-		reap(pid, now_ms() + 5000, &status);
+		reap(pid, clock_ms() + 5000, &status);
 		status = STATUS_TIMEOUT;
 	}
 	running_command = 0;
@@ -263,7 +252,7 @@ struct process *process_start(const char *name, const char *netns, const char *f
 
 static bool await_end(struct process *p, unsigned seconds)
 {
-	if (p->pid && reap(p->pid, now_ms() + 1000 * (int64_t)seconds * slow_factor(), &p->status))
+	if (p->pid && reap(p->pid, clock_ms() + 1000 * (int64_t)seconds * slow_factor(), &p->status))
 		p->pid = 0;
 	return p->pid == 0;
 }

@@ -12,28 +12,29 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "driver/clock.h"
+
 #define COMMAND_SECONDS 30 /* how long command() lets a command run */
 #define STATUS_TIMEOUT  (-1)
 #define STATUS_SIGNAL   128 /* status of a process that a signal ended: 128 + its number, as the shell has it */
 
 /* --- time ---------------------------------------------------------------------------------------------- */
 
-int64_t now_ms(void);       /* CLOCK_MONOTONIC */
 void pause_ms(unsigned ms); /* the step of wait_for(); never a substitute for a condition */
 
 /* Programs with sanitizers are slower: every bound is multiplied by this (SAN builds 3, else 1). */
 unsigned slow_factor(void);
 
 /* True as soon as condition holds; false if it still does not after so many seconds. */
-#define wait_for(seconds, condition)                                                    \
-	({                                                                              \
-		int64_t deadline_ = now_ms() + 1000 * (int64_t)(seconds)*slow_factor(); \
-		bool late_ = false, met_;                                               \
-		while (!(met_ = (condition)) && !late_) {                               \
-			pause_ms(10);                                                   \
-			late_ = now_ms() >= deadline_;                                  \
-		}                                                                       \
-		met_;                                                                   \
+#define wait_for(seconds, condition)                                                      \
+	({                                                                                \
+		int64_t deadline_ = clock_ms() + 1000 * (int64_t)(seconds)*slow_factor(); \
+		bool late_ = false, met_;                                                 \
+		while (!(met_ = (condition)) && !late_) {                                 \
+			pause_ms(10);                                                     \
+			late_ = clock_ms() >= deadline_;                                  \
+		}                                                                         \
+		met_;                                                                     \
 	})
 
 #define assert_soon(seconds, condition)                                                                 \

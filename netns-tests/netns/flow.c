@@ -76,14 +76,14 @@ static void open_pair(int type, const char *from, const char *to, const char *ad
 static bool ready(int fd, short events, int64_t deadline)
 {
 	struct pollfd p = {.fd = fd, .events = events};
-	int64_t left = deadline - now_ms();
+	int64_t left = deadline - clock_ms();
 
 	return poll(&p, 1, left > 0 ? (int)left : 0) == 1;
 }
 
 static int64_t stall_deadline(void)
 {
-	return now_ms() + 1000 * (int64_t)STALL_SECONDS * slow_factor();
+	return clock_ms() + 1000 * (int64_t)STALL_SECONDS * slow_factor();
 }
 
 /* What stands at a place of a flow. Neither a shift by a segment's size nor by 2^16 gives the same. */
@@ -186,7 +186,7 @@ void tcp_flows_send(struct tcp_flow flows[], size_t count, uint64_t bytes)
 			return;
 		if (moved)
 			deadline = stall_deadline();
-		else if (now_ms() > deadline)
+		else if (clock_ms() > deadline)
 			fail_msg("TCP stands still after %llu bytes of the first flow",
 				(unsigned long long)flows[0].received);
 		else

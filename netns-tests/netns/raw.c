@@ -182,9 +182,9 @@ bool raw_receive(int fd, struct captured *frame, unsigned ms)
 
 bool raw_receive_type(int fd, struct captured *frame, uint16_t ether_type, unsigned seconds)
 {
-	int64_t deadline = now_ms() + 1000 * (int64_t)seconds * slow_factor();
+	int64_t deadline = clock_ms() + 1000 * (int64_t)seconds * slow_factor();
 
-	for (int64_t left = 1; left > 0; left = deadline - now_ms())
+	for (int64_t left = 1; left > 0; left = deadline - clock_ms())
 		if (raw_receive(fd, frame, left > 100 ? 100 : (unsigned)left) &&
 			frame_type(frame->data, frame->size) == ether_type)
 			return true;

@@ -241,7 +241,7 @@ struct seen {
 static struct seen inspect(
 	int fd, struct captured *got, struct process *until, uint64_t frames, unsigned mtu, const char *where)
 {
-	int64_t deadline = now_ms() + 20000 * (int64_t)slow_factor();
+	int64_t deadline = clock_ms() + 20000 * (int64_t)slow_factor();
 	struct seen seen = {0};
 	bool more = true;
 
@@ -249,7 +249,7 @@ static struct seen inspect(
 	while (more) {
 		bool running = until ? process_running(until) : seen.frames < frames;
 
-		more = running && now_ms() < deadline;
+		more = running && clock_ms() < deadline;
 		while (raw_receive(fd, got, running ? 20 : 0)) {
 			size_t limit = mtu + ETH_HLEN + (got->vlan ? 4 : 0);
 			const char *fault = frame_fault(got->data, got->size);

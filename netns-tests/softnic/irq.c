@@ -14,8 +14,6 @@
  *
  * Not in MSI-X mode (GPIE.Multiple_MSIX clear) all causes raise vector 0.
  */
-#include <time.h>
-
 #include "registers.h"
 
 #define QUEUE_CAUSES     EICR_RTXQ
@@ -37,13 +35,6 @@ struct cause_register {
 static const struct cause_register CAUSE = {EICR, EICR_EX(0)};
 static const struct cause_register MASK = {EIMS, EIMS_EX(0)};
 static const struct cause_register AUTO_MASK = {EIAM, EIAM_EX(0)};
-
-int64_t nic_now_us(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
 
 static struct causes get(const struct nic *nic, struct cause_register r)
 {
@@ -157,7 +148,7 @@ static void fire(struct nic *nic, struct causes c)
 	uint64_t vectors = vectors_of(nic, both(c, pending(nic)));
 	if (!vectors)
 		return;
-	int64_t now_us = nic_now_us();
+	int64_t now_us = clock_us();
 	for (; vectors; vectors &= vectors - 1) {
 		unsigned vector = (unsigned)__builtin_ctzll(vectors);
 		if (now_us < nic->irq.next_us[vector])
@@ -319,7 +310,7 @@ void nic_eitr_write(struct nic *nic, const struct register_write *w)
 {
 	unsigned vector = w->index;
 	if (!(w->written & EITR_CNT_WDIS) && vector < NIC_MSIX_VECTORS)
-		nic->irq.next_us[vector] = nic_now_us() + EITR_COUNTER(w->written);
+		nic->irq.next_us[vector] = clock_us() + EITR_COUNTER(w->written);
 }
 
 /* Causes that were pending may have got a vector. */

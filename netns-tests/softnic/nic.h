@@ -32,6 +32,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "driver/clock.h"
 #include "driver/ixgbe/regs.h"
 
 #define NIC_BAR0_SIZE    (512u << 10)
@@ -214,7 +215,7 @@ const void *nic_dma_physical(struct nic_dma *dma, uint64_t address, size_t size)
 /* --- irq.c --------------------------------------------------------------------------------------- */
 
 struct nic_irq {
-	int64_t next_us[NIC_MSIX_VECTORS]; /* EITR: earliest time of the next interrupt, as nic_now_us() */
+	int64_t next_us[NIC_MSIX_VECTORS]; /* EITR: earliest time of the next interrupt, as clock_us() */
 	uint64_t deferred;                 /* vectors held back by EITR */
 	uint64_t raised[NIC_MSIX_VECTORS]; /* statistics */
 };
@@ -229,7 +230,6 @@ void nic_irq_tx(struct nic *nic, unsigned queue);
  */
 int64_t nic_irq_poll(struct nic *nic, int64_t now_us);
 void nic_irq_reset(struct nic *nic);
-int64_t nic_now_us(void); /* CLOCK_MONOTONIC */
 /* Raise every cause that is pending and enabled: after a register changed what that means. */
 void nic_irq_evaluate(struct nic *nic);
 

@@ -78,7 +78,7 @@ static int64_t port_due(struct port *port)
 	nic_scan_mapped(port->nic);
 	if (nic_tx_work(port->nic) && !wire_full(port->wire))
 		return 0;
-	int64_t due = sooner(wire_due_us(port->wire), nic_irq_poll(port->nic, nic_now_us()));
+	int64_t due = sooner(wire_due_us(port->wire), nic_irq_poll(port->nic, clock_us()));
 	if (port->wire->held)
 		due = sooner(due, HELD_US);
 	/* With all queues off as well: it may be a store into a mapped page that enables the first one. */

@@ -24,7 +24,7 @@ uint32_t nic_timer_read(struct nic *nic, uint32_t offset)
 {
 	(void)nic;
 	(void)offset;
-	return (uint32_t)nic_now_us();
+	return (uint32_t)clock_us();
 }
 
 /* The word keeps what was written, so that a misaligned ring is found when its queue is enabled. */

@@ -45,7 +45,7 @@ void vtd_registers(struct vtd *vtd, uint32_t gsts, uint64_t rtaddr)
 {
 	vtd->state = gsts & VTD_GSTS_TES ? VTD_ON : VTD_OFF;
 	vtd->root = rtaddr;
-	vtd->read_us = nic_now_us();
+	vtd->read_us = clock_us();
 	vtd->burst++;
 }
 
@@ -58,7 +58,7 @@ void vtd_forget(struct vtd *vtd)
 void vtd_new_burst(struct vtd *vtd)
 {
 	vtd->burst++;
-	int64_t now_us = nic_now_us();
+	int64_t now_us = clock_us();
 	if (now_us - vtd->read_us < VTD_REFRESH_US)
 		return;
 	vtd->read_us = now_us; /* asked for; not again at the next burst */

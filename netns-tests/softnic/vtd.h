@@ -37,7 +37,7 @@ struct vtd {
 	enum vtd_state state;
 	uint64_t root;                  /* RTADDR */
 	uint16_t requester;             /* bus in the high byte, device << 3 | function in the low one */
-	int64_t read_us;                /* when the registers were read, as nic_now_us() */
+	int64_t read_us;                /* when the registers were read, as clock_us() */
 	void (*refresh)(void *context); /* read the registers, and tell vtd_registers(); it must not wait */
 	void *context;
 	uint64_t walks; /* statistics */

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "log.h"
 #include "pace.h"
@@ -64,7 +63,7 @@ bool wire_deliverable(struct wire *wire, size_t frames, size_t size)
 		wire->held_since_us = 0;
 		return true;
 	}
-	int64_t now_us = nic_now_us();
+	int64_t now_us = clock_us();
 	if (!wire->held_since_us)
 		wire->held_since_us = now_us;
 	wire->held = now_us - wire->held_since_us < PATIENCE_US;
@@ -190,13 +189,6 @@ struct wire *wire_open(const char *spec, struct nic *nic, struct ev_loop *loop)
 	return NULL;
 }
 
-static int64_t now_ns(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 void nic_wire_send(struct nic *nic, const uint8_t *frame, size_t size)
 {
 	struct wire *wire = nic->wire;
@@ -204,7 +196,7 @@ void nic_wire_send(struct nic *nic, const uint8_t *frame, size_t size)
 		return;
 	if (!wire->pace)
 		wire->ops->send(wire, frame, size);
-	else if (!pace_put(wire->pace, frame, size, now_ns()))
+	else if (!pace_put(wire->pace, frame, size, (int64_t)clock_ns()))
 		wire->tx_dropped++;
 }
 
@@ -212,7 +204,7 @@ unsigned wire_flush(struct wire *wire)
 {
 	unsigned done = 0;
 	if (wire->pace && pace_due_ns(wire->pace) >= 0) {
-		int64_t now = now_ns();
+		int64_t now = (int64_t)clock_ns();
 		const uint8_t *frame;
 		size_t size;
 		while (!wire->tx_pending && (frame = pace_take(wire->pace, now, &size))) {
@@ -236,7 +228,7 @@ int64_t wire_due_us(const struct wire *wire)
 	int64_t due = wire->pace ? pace_due_ns(wire->pace) : -1;
 	if (due < 0)
 		return -1;
-	due -= now_ns();
+	due -= (int64_t)clock_ns();
 	return due > 0 ? (due + 999) / 1000 : 0;
 }
 

@@ -153,7 +153,7 @@ static int push(struct dev_xdp *xdp)
 /* True while it may still go on by itself. */
 static bool may_wait(struct dev_xdp *xdp)
 {
-	int64_t now_us = nic_now_us();
+	int64_t now_us = clock_us();
 	if (xdp->stuck_since_us == 0)
 		xdp->stuck_since_us = now_us;
 	return now_us - xdp->stuck_since_us < PATIENCE_US;

@@ -419,7 +419,7 @@ static void an_interrupt_tells_of_every_frame_after_arming(void **state)
 		/* The interval of EITR may hold the interrupt back, but not for ever. */
 		for (unsigned tries = 0; tries < 1000 && !readable(fd); tries++) {
 			usleep(100);
-			nic_irq_poll(rig.nic, nic_now_us());
+			nic_irq_poll(rig.nic, clock_us());
 		}
 		assert_true(readable(fd));
 		assert_received(&rig, 0, i, 64);

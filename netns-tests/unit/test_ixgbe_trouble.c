@@ -233,7 +233,7 @@ static void interrupts_come_again_after_a_reset_by_others(void **state)
 	assert_int_equal(poll(&p, 1, 0), 0);
 	arrive(&rig, 1, 64);
 	for (unsigned i = 0; i < 1000 && poll(&p, 1, 1) == 0; i++)
-		nic_irq_poll(rig.nic, nic_now_us());
+		nic_irq_poll(rig.nic, clock_us());
 	assert_int_equal(poll(&p, 1, 0), 1);
 	assert_received(&rig, 0, 1, 64);
 	close_rig(&rig);

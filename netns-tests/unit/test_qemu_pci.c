@@ -573,7 +573,7 @@ static void registers_that_cannot_be_read_change_nothing(void **state)
 	set_master(b, true);
 	qtest_text(b);
 	qtest_answer(b, ON);
-	b->nic->dma.iommu->read_us = nic_now_us() - VTD_REFRESH_US;
+	b->nic->dma.iommu->read_us = clock_us() - VTD_REFRESH_US;
 	nic_dma_new_burst(b->nic);
 	assert_string_equal(qtest_text(b), QUESTION);
 	qtest_answer(b, NOTHING);
@@ -606,15 +606,15 @@ static void dma_is_not_held_for_ever(void **state)
 	set_master(b, true);
 	assert_string_equal(qtest_text(b), QUESTION);
 	qtest_answer(b, "ERR\n");
-	b->nic->dma.iommu->read_us = nic_now_us() + 1000000000; /* however slow this is: just now */
+	b->nic->dma.iommu->read_us = clock_us() + 1000000000; /* however slow this is: just now */
 	config(b, false, 0, 4, 0);
 	assert_string_equal(qtest_text(b), "");
-	b->nic->dma.iommu->read_us = nic_now_us() - VTD_REFRESH_US;
+	b->nic->dma.iommu->read_us = clock_us() - VTD_REFRESH_US;
 	config(b, false, 0, 4, 0);
 	assert_string_equal(qtest_text(b), QUESTION);
 	qtest_answer(b, ON);
 	assert_false(nic_dma_held(b->nic));
-	b->nic->dma.iommu->read_us = nic_now_us() - VTD_REFRESH_US;
+	b->nic->dma.iommu->read_us = clock_us() - VTD_REFRESH_US;
 	config(b, false, 0, 4, 0); /* no need */
 	assert_string_equal(qtest_text(b), "");
 }

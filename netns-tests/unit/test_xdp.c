@@ -50,11 +50,11 @@ static void under_load_every_frame_comes_once_and_each_buffer_has_one_holder(voi
 	static bool seen[TOTAL];
 	struct ixy_stats stats;
 	uint32_t sent = 0, got = 0, slot = 0;
-	uint64_t quiet = 0;
+	int64_t quiet = 0;
 
 	memset(seen, 0, sizeof(seen));
 	rig_open(rig, "xdp:d0", &options);
-	while (!quiet || rig_now_ms() < quiet + 300) {
+	while (!quiet || clock_ms() < quiet + 300) {
 		struct pkt_buf *bufs[64];
 		uint32_t n;
 
@@ -66,7 +66,7 @@ static void under_load_every_frame_comes_once_and_each_buffer_has_one_holder(voi
 		}
 		n = ixy_rx_batch(rig->dev, 0, bufs, 64);
 		if (n > 0 || sent < TOTAL)
-			quiet = rig_now_ms();
+			quiet = clock_ms();
 		for (uint32_t i = 0; i < n; i++) {
 			uint8_t want[200];
 			uint32_t number;

@@ -219,7 +219,7 @@ static void a_full_ring_pushes_back_and_all_frames_leave_in_order(void **state)
 	struct mempool *pool;
 	uint8_t want[100], got[2048];
 	uint32_t sent = 0, refused = 0;
-	uint64_t end = rig_now_ms() + 5000;
+	int64_t end = clock_ms() + 5000;
 
 	rig_open(rig, "xdp:d0", &options);
 	pool = ixy_mempool_create(rig->dev, 200, 0);
@@ -228,7 +228,7 @@ static void a_full_ring_pushes_back_and_all_frames_leave_in_order(void **state)
 		make_frame(bufs[i]->data, 100, &rig->mac, i);
 		bufs[i]->size = bufs[i]->frame_size = 100;
 	}
-	while (sent < 200 && rig_now_ms() < end) {
+	while (sent < 200 && clock_ms() < end) {
 		uint32_t n = ixy_tx_batch(rig->dev, 0, bufs + sent, 200 - sent);
 
 		assert_true(n <= 64);
@@ -330,10 +330,10 @@ static void assert_on_the_wire(struct xdp_rig *rig, const struct super_frame *f)
 /* Until it is taken. */
 static void send_all(struct xdp_rig *rig, struct pkt_buf *frame)
 {
-	uint64_t end = rig_now_ms() + 20000;
+	int64_t end = clock_ms() + 20000;
 
 	while (ixy_tx_batch(rig->dev, 0, &frame, 1) == 0)
-		assert_true(rig_now_ms() < end);
+		assert_true(clock_ms() < end);
 }
 
 static void super_frames_of_every_kind_leave_as_the_book_has_them(void **state)
@@ -397,7 +397,7 @@ static void no_frame_overtakes(struct xdp_rig *rig, unsigned rounds)
 	static struct super_frame f[8];
 	static uint8_t want[2048], got[2048];
 	struct mempool *pool = ixy_mempool_create(rig->dev, 256, 16 * 1024);
-	uint64_t end = rig_now_ms() + 60000;
+	int64_t end = clock_ms() + 60000;
 	uint32_t number = 0;
 
 	for (unsigned i = 0; i < 8; i++) {
@@ -419,7 +419,7 @@ static void no_frame_overtakes(struct xdp_rig *rig, unsigned rounds)
 		while (sent < count) {
 			uint32_t n = ixy_tx_batch(rig->dev, 0, bufs + sent, count - sent);
 
-			assert_true(rig_now_ms() < end);
+			assert_true(clock_ms() < end);
 			sent += n;
 		}
 		for (uint32_t i = 0; i < count; i++, number++) {
@@ -473,10 +473,10 @@ static void a_full_qdisc_pushes_back_and_nothing_is_lost(void **state)
 	f.bytes[0] &= 0xFE;
 	for (unsigned i = 0; i < 16; i++) {
 		struct pkt_buf *frame = in_buffers(pool, &f);
-		uint64_t end = rig_now_ms() + 10000;
+		int64_t end = clock_ms() + 10000;
 
 		while (ixy_tx_batch(rig->dev, 0, &frame, 1) == 0) {
-			assert_true(rig_now_ms() < end);
+			assert_true(clock_ms() < end);
 			pushed_back++;
 		}
 		assert_int_equal(pool->free_count, 128); /* its bytes are the kernel's, its buffers are not */

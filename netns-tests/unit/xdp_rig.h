@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "driver/checksum.h"
+#include "driver/clock.h"
 #include "driver/device.h"
 #include "driver/xdp/xdp.h"
 #include "own_netns.h"
@@ -25,14 +26,6 @@ struct xdp_rig {
 	int peer; /* sends on p0, and receives what comes out of d0 */
 	struct ixy_mac mac;
 };
-
-static inline uint64_t rig_now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 static inline int capture(const char *ifname)
 {
@@ -103,7 +96,7 @@ static inline void rig_send(struct xdp_rig *rig, const uint8_t *frame, size_t si
 /* The next frame from the device, within two seconds, or NULL. */
 static inline struct pkt_buf *rig_take(struct xdp_rig *rig)
 {
-	uint64_t end = rig_now_ms() + 2000;
+	int64_t end = clock_ms() + 2000;
 	struct pkt_buf *frame;
 
 	do {
@@ -111,7 +104,7 @@ static inline struct pkt_buf *rig_take(struct xdp_rig *rig)
 			assert_ptr_equal(frame->pool, ixy_rx_pool(rig->dev, 0));
 			return frame;
 		}
-	} while (rig_now_ms() < end);
+	} while (clock_ms() < end);
 	return NULL;
 }
 
@@ -129,9 +122,9 @@ static inline size_t rig_receive(struct xdp_rig *rig, uint8_t *frame, size_t siz
 /* Wait, at most two seconds, until the queue has nothing on its way. */
 static inline bool rig_drained(struct xdp_rig *rig)
 {
-	uint64_t end = rig_now_ms() + 2000;
+	int64_t end = clock_ms() + 2000;
 
-	while (ixy_tx_pending(rig->dev, 0) && rig_now_ms() < end)
+	while (ixy_tx_pending(rig->dev, 0) && clock_ms() < end)
 		ixy_tx_batch(rig->dev, 0, NULL, 0);
 	return ixy_tx_pending(rig->dev, 0) == 0;
 }

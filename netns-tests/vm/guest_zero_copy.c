@@ -14,11 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "driver/clock.h"
 #include "driver/ixy.h"
 #include "driver/xdp/endpoint.h"
 
@@ -40,24 +40,16 @@ static struct xsk_program *program;
 
 /* --- time and the interface ----------------------------------------------------------------------------- */
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static void nap(void)
 {
-	nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	sleep_us(1000);
 }
 
 #define await(condition)                                                          \
 	do {                                                                      \
-		int64_t deadline_ = now_ms() + SECONDS * 1000;                    \
+		int64_t deadline_ = clock_ms() + SECONDS * 1000;                  \
 		while (!(condition)) {                                            \
-			if (now_ms() > deadline_)                                 \
+			if (clock_ms() > deadline_)                               \
 				fail_msg("not in %d s: %s", SECONDS, #condition); \
 			nap();                                                    \
 		}                                                                 \
@@ -169,14 +161,14 @@ static void await_completions(struct lane *lane, uint64_t addrs[], uint32_t coun
 /* The next frame of ours, and its number. The kernel's own frames of the other end are passed over. */
 static struct xdp_desc receive_frame(struct lane *lane, uint32_t *number)
 {
-	int64_t deadline = now_ms() + SECONDS * 1000;
+	int64_t deadline = clock_ms() + SECONDS * 1000;
 	struct xdp_desc desc;
 
 	for (;;) {
 		int rc = xsk_receive_wait(lane->xsk, &desc, 1, SECONDS * 1000);
 		const uint8_t *data;
 
-		if (rc != 1 || now_ms() > deadline)
+		if (rc != 1 || clock_ms() > deadline)
 			fail_msg("no frame in %d s: %d", SECONDS, rc);
 		data = xsk_data(lane->umem, &desc);
 		if (desc.len >= 18 && (data[12] << 8 | data[13]) == ETHER_TYPE) {
@@ -336,7 +328,7 @@ static void no_frame_is_lost_or_seen_twice_under_load(void **state)
 	enum { MINE, KERNEL };
 	uint8_t place[4 * MANY] = {MINE};
 	uint32_t expected = 0, next = 0;
-	int64_t deadline = now_ms() + 3 * SECONDS * 1000;
+	int64_t deadline = clock_ms() + 3 * SECONDS * 1000;
 	struct xdp_statistics statistics;
 	struct lane lane;
 	uint64_t addrs[2 * MANY];
@@ -375,7 +367,7 @@ static void no_frame_is_lost_or_seen_twice_under_load(void **state)
 				assert_int_equal(number, expected++);
 			give_back(&lane, &descs[i]);
 		}
-		if (now_ms() > deadline)
+		if (clock_ms() > deadline)
 			fail_msg("frame %u does not come", expected);
 	}
 	assert_int_equal(xsk_socket_statistics(lane.xsk, &statistics), 0);

@@ -32,7 +32,7 @@ static bool read_line(struct vm *vm, char line[LINE_ROOM], int64_t deadline)
 
 	while (c != '\n') {
 		struct pollfd p = {.fd = vm->monitor, .events = POLLIN};
-		int64_t left = deadline - now_ms();
+		int64_t left = deadline - clock_ms();
 
 		if (left <= 0 || poll(&p, 1, (int)left) <= 0 || read(vm->monitor, &c, 1) != 1)
 			return false;
@@ -47,7 +47,7 @@ static bool read_line(struct vm *vm, char line[LINE_ROOM], int64_t deadline)
 
 static int64_t in_seconds(unsigned seconds)
 {
-	return now_ms() + 1000 * (int64_t)seconds * slow_factor();
+	return clock_ms() + 1000 * (int64_t)seconds * slow_factor();
 }
 
 /* The answer is the next line that tells of no event. */

@@ -51,7 +51,7 @@ static bool read_exactly(struct vm *vm, char *data, size_t size, int64_t deadlin
 {
 	while (size) {
 		struct pollfd p = {.fd = vm->agent, .events = POLLIN};
-		int64_t left = deadline - now_ms();
+		int64_t left = deadline - clock_ms();
 		ssize_t n;
 
 		if (left <= 0 || poll(&p, 1, (int)left) <= 0)
@@ -98,7 +98,7 @@ static bool write_all(int fd, const char *data, size_t size)
 static int run(struct vm *vm, unsigned seconds, const char *script)
 {
 	char header[64], answer[64];
-	int64_t deadline = now_ms() + 1000 * (int64_t)(seconds + GRACE_SECONDS) * slow_factor();
+	int64_t deadline = clock_ms() + 1000 * (int64_t)(seconds + GRACE_SECONDS) * slow_factor();
 	int status = 0;
 	unsigned size = 0;
 
@@ -282,7 +282,7 @@ static bool guest_comes_up(struct vm *vm)
 
 	return wait_for(BOOT_SECONDS, (vm->agent = vm_connect("agent")) >= 0 || !process_running(vm->qemu)) &&
 	       vm->agent >= 0 && write_all(vm->agent, "hello\n", 6) &&
-	       read_line(vm, line, sizeof(line), now_ms() + patience) && strcmp(line, "hello") == 0;
+	       read_line(vm, line, sizeof(line), clock_ms() + patience) && strcmp(line, "hello") == 0;
 }
 
 int vm_boot(void **state)
