@@ -134,7 +134,6 @@ int worker_start(const struct worker_config *config, struct worker **result)
 	w->gro = config->gro;
 	w->nap_ns = NAP_MIN_NS;
 	w->spin.max_ns = (uint64_t)config->idle_usecs * 1000;
-	w->gather_most = gather_most(config->rx_ring);
 	w->tap_hot = true;
 	w->tap_interval_ns = kernel_port_in_memory(config->port) ? 0 : TAP_INTERVAL_NS;
 	pthread_mutex_init(&w->lock, NULL);

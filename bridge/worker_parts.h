@@ -62,7 +62,6 @@ struct worker {
 	uint64_t gather_ns;       /* how long frames that nobody answers are left to gather */
 	uint32_t gathered;        /* buffers that they had taken when it was over: those of the first */
 	uint32_t gather_rounds;   /* GATHER_ROUNDS rounds; how many are still to come */
-	uint32_t gather_most;     /* buffers, see gather_most() */
 };
 
 /* Frames come that nobody answers: see worker_sleep.c. */

@@ -151,7 +151,7 @@ static void learn_to_gather(struct worker *w, uint64_t quiet_ns)
 
 static void begin_to_gather(struct worker *w, uint64_t max)
 {
-	w->gather_ns = gather_time(w->gather_ns, w->gathered, w->gather_most, max);
+	w->gather_ns = gather_time(w->gather_ns, w->gathered, gather_most(w->config.rx_ring), max);
 	w->gathered = 0;
 	w->gather_rounds = GATHER_ROUNDS;
 }
