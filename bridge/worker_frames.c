@@ -12,8 +12,7 @@
 #include "bridge/gro.h"
 #include "driver/gso.h"
 
-#define DRAIN_NS     200000000 /* see workers_drain() */
-#define ETH_OVERHEAD (14 + 4)  /* Ethernet header and one VLAN tag, on top of the MTU */
+#define DRAIN_NS 200000000 /* see workers_drain() */
 
 static void interface_gone(struct worker *w)
 {
@@ -37,7 +36,7 @@ static inline uint32_t wire_size(const struct pkt_buf *frame)
  */
 static uint32_t drop_too_long(struct worker *w, struct pkt_buf *frames[], uint32_t count)
 {
-	const uint32_t max = ixy_mtu_get(w->config.dev) + ETH_OVERHEAD;
+	const uint32_t max = ixy_mtu_get(w->config.dev) + IXY_FRAME_OVERHEAD;
 	uint32_t kept = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
@@ -57,18 +56,10 @@ static void complete_checksums(struct pkt_buf *frames[], uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		struct pkt_buf *frame = frames[i];
-		struct virtio_net_hdr request;
-		struct iovec iov[PKT_BUF_MAX_SEGMENTS];
-		uint32_t pieces = 0;
 
-		if (likely(!(frame->flags & PKT_TX_L4_CSUM)))
-			continue;
-		request = gso_request(frame);
-		for (const struct pkt_buf *buf = frame; buf && pieces < PKT_BUF_MAX_SEGMENTS; buf = buf->next)
-			iov[pieces++] = (struct iovec){buf->data, buf->size};
 		/* Where it does not fit the frame, the kernel will see for itself that the checksum is bad. */
-		gso_checksum(&request, iov, pieces);
-		frame->flags &= (uint16_t)~PKT_TX_L4_CSUM;
+		if (unlikely(frame->flags & PKT_TX_L4_CSUM) && gso_complete(frame) < 0)
+			frame->flags &= (uint16_t)~PKT_TX_L4_CSUM;
 	}
 }
 

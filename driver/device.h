@@ -87,9 +87,6 @@ static inline void stat_add(uint64_t *counter, uint64_t n)
 	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
 }
 
-/* Bytes of a frame beside its MTU: an Ethernet header and one VLAN tag. Lengths are without the checksum at the end. */
-#define IXY_FRAME_OVERHEAD (14 + 4)
-
 /* The longest frame, or segment of a super-frame, that may be on the wire now. Any thread. */
 static inline uint32_t ixy_longest_frame(const struct ixy_device *dev)
 {

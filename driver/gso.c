@@ -29,6 +29,7 @@
 #define TCP_SIZE      20
 #define UDP_SIZE      8
 #define IP_PACKET_MAX 65535
+#define MAX_PIECES    64 /* of a frame that gso_complete() is given */
 
 #define TCP_FIN 0x01
 #define TCP_PSH 0x08
@@ -499,6 +500,17 @@ int gso_checksum(const struct virtio_net_hdr *vnet, const struct iovec *iov, siz
 	memcpy(bytes, &result, sizeof bytes);
 	*iov_byte(iov, field) = bytes[0];
 	*iov_byte(iov, field + 1) = bytes[1];
+	return 0;
+}
+
+int gso_complete(struct pkt_buf *frame)
+{
+	const struct virtio_net_hdr request = gso_request(frame);
+	struct iovec pieces[MAX_PIECES];
+	uint32_t count = gso_pieces(frame, pieces, MAX_PIECES);
+	if (!count || gso_checksum(&request, pieces, count) < 0)
+		return -EINVAL;
+	frame->flags &= (uint16_t)~PKT_TX_L4_CSUM;
 	return 0;
 }
 

@@ -119,6 +119,12 @@ int gso_whole(const struct gso *gso, struct virtio_net_hdr *vnet, uint8_t *heade
 int gso_checksum(const struct virtio_net_hdr *vnet, const struct iovec *iov, size_t count);
 
 /*
+ * The same for a frame with PKT_TX_L4_CSUM, on its way to somebody who does not do it. The flag is gone then. 0; -EINVAL
+ * with the frame as it was, where the request does not fit it, or it has over 64 buffers or not those that it says.
+ */
+int gso_complete(struct pkt_buf *frame);
+
+/*
  * Whatever vnet asks for, on a linear frame that is overwritten: emit() gets each frame, complete, and must
  * not keep it. Returns the number of frames emitted or -EINVAL (none emitted).
  */

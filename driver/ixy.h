@@ -252,6 +252,9 @@ int ixy_set_allmulti(struct ixy_device *dev, bool on);
 int ixy_mtu_set(struct ixy_device *dev, uint16_t mtu);
 uint16_t ixy_mtu_get(const struct ixy_device *dev);
 
+/* Bytes of a frame beside its MTU: an Ethernet header and one VLAN tag. Lengths are without the checksum at the end. */
+#define IXY_FRAME_OVERHEAD (14 + 4)
+
 /* --- statistics: 64-bit, since open -------------------------------------------------------------- */
 
 struct ixy_queue_stats {

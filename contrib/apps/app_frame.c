@@ -5,11 +5,8 @@
 
 #include <net/ethernet.h>
 
-#include "driver/gso.h"
-
 #define VLAN_TAG       4
 #define ETHERTYPE_QINQ 0x88A8 /* IEEE 802.1ad */
-#define MAX_PIECES     64     /* of a frame whose checksum is completed */
 
 size_t app_network_header(const struct pkt_buf *frame, uint16_t *ether_type)
 {
@@ -23,18 +20,6 @@ size_t app_network_header(const struct pkt_buf *frame, uint16_t *ether_type)
 			return offset;
 		offset += VLAN_TAG;
 	}
-}
-
-bool app_complete_checksum(struct pkt_buf *frame)
-{
-	const struct virtio_net_hdr request = gso_request(frame);
-	struct iovec pieces[MAX_PIECES];
-	uint32_t count = gso_pieces(frame, pieces, MAX_PIECES);
-
-	if (!count || gso_checksum(&request, pieces, count) < 0)
-		return false;
-	frame->flags &= (uint16_t)~PKT_TX_L4_CSUM;
-	return true;
 }
 
 struct pkt_buf *app_copy_frame(struct mempool *pool, const struct pkt_buf *frame)

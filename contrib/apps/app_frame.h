@@ -6,7 +6,6 @@
 #ifndef APPS_APP_FRAME_H
 #define APPS_APP_FRAME_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -38,12 +37,6 @@ static inline uint16_t app_change_checksum(uint16_t check, uint16_t before, uint
 {
 	return checksum_finish((uint64_t)(uint16_t)~check + (uint16_t)~before + after);
 }
-
-/*
- * Do in software what PKT_TX_L4_CSUM asks for, for a device without IXY_CAP_TX_CSUM. False: the request does not fit
- * the frame.
- */
-bool app_complete_checksum(struct pkt_buf *frame);
 
 /*
  * A copy of a frame in buffers of another pool, with all that is known about it; NULL if the pool has too few. The

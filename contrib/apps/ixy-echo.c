@@ -15,8 +15,8 @@
 
 #include "contrib/apps/app.h"
 #include "contrib/apps/app_device.h"
-#include "contrib/apps/app_frame.h"
 #include "contrib/apps/echo/answer.h"
+#include "driver/gso.h"
 #include "driver/ixy.h"
 
 #define MAX_BATCH 256
@@ -62,7 +62,7 @@ static uint32_t answer_batch(struct pkt_buf *frames[], uint32_t count)
 		}
 		/* What does not fit its frame the device refuses, and counts. */
 		if (checksums && frames[i]->flags & PKT_TX_L4_CSUM)
-			app_complete_checksum(frames[i]);
+			gso_complete(frames[i]);
 		frames[answers++] = frames[i];
 	}
 	return answers;

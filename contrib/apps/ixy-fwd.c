@@ -23,6 +23,7 @@
 #include "contrib/apps/app_device.h"
 #include "contrib/apps/app_frame.h"
 #include "contrib/apps/fwd/touch.h"
+#include "driver/gso.h"
 #include "driver/ixy.h"
 
 #define MAX_BATCH 256
@@ -105,7 +106,7 @@ static void prepare(struct lane *lane)
 	for (uint32_t i = 0; i < lane->count; i++) {
 		struct pkt_buf *frame = lane->frames[i];
 
-		if (lane->checksums && frame->flags & PKT_TX_L4_CSUM && !app_complete_checksum(frame)) {
+		if (lane->checksums && frame->flags & PKT_TX_L4_CSUM && gso_complete(frame) < 0) {
 			drop(lane, frame, IXY_DROP_TX_BAD_OFFLOAD);
 			continue;
 		}

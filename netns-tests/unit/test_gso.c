@@ -784,6 +784,40 @@ static void a_scattered_frame_gets_the_same_checksum(void **state)
 	}
 }
 
+static void a_frame_in_two_buffers_is_completed_once_or_left_as_it_is(void **state)
+{
+	(void)state;
+	make_partial(&original, &(struct shape){.protocol = IPPROTO_TCP, .payload = 1001});
+	memcpy(&work, &original, sizeof work);
+	struct iovec whole = {original.bytes, original.size};
+	assert_int_equal(gso_checksum(&original.vnet, &whole, 1), 0);
+	struct pkt_buf second = {.data = work.bytes + 100, .size = (uint32_t)work.size - 100};
+	struct pkt_buf first = {.data = work.bytes,
+		.next = &second,
+		.size = 100,
+		.frame_size = (uint32_t)work.size,
+		.flags = PKT_TX_L4_CSUM,
+		.csum_start = work.vnet.csum_start,
+		.csum_offset = work.vnet.csum_offset};
+	struct frame *before = malloc(sizeof *before);
+	assert_non_null(before);
+	memcpy(before, &work, sizeof *before);
+
+	first.frame_size--; /* not what the buffers add up to */
+	assert_int_equal(gso_complete(&first), -EINVAL);
+	first.frame_size++;
+	first.csum_start = 0xFFFF;
+	assert_int_equal(gso_complete(&first), -EINVAL);
+	assert_int_equal(first.flags, PKT_TX_L4_CSUM);
+	assert_memory_equal(work.bytes, before->bytes, work.size);
+
+	first.csum_start = work.vnet.csum_start;
+	assert_int_equal(gso_complete(&first), 0);
+	assert_int_equal(first.flags, 0);
+	assert_memory_equal(work.bytes, original.bytes, original.size);
+	free(before);
+}
+
 static void a_checksum_beyond_the_frame_is_refused(void **state)
 {
 	(void)state;
@@ -889,6 +923,7 @@ int main(void)
 		cmocka_unit_test(a_frame_that_asks_for_nothing_is_left_alone),
 		cmocka_unit_test(a_udp_sum_of_zero_is_written_as_all_ones),
 		cmocka_unit_test(a_scattered_frame_gets_the_same_checksum),
+		cmocka_unit_test(a_frame_in_two_buffers_is_completed_once_or_left_as_it_is),
 		cmocka_unit_test(a_checksum_beyond_the_frame_is_refused),
 		cmocka_unit_test(sctp_gets_its_crc),
 	};
