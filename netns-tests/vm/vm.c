@@ -195,12 +195,23 @@ static const char *iommu_device(const struct vm_options *options)
 }
 
 /*
+ * With the software NIC and the IOMMU, QEMU's own devices are on a bus that the IOMMU does not serve. A write to the
+ * IOMMU's registers tells the software NIC of the new map, and QEMU lets go of its lock meanwhile: what a device of the
+ * IOMMU interrupts with just then is dropped ("Blocked re-entrant IO on MemoryRegion: vtd-ir"), and the guest would wait
+ * for its answer for ever.
+ */
+#define PAST_THE_IOMMU                                         \
+	"-device pxb-pcie,id=past,bus_nr=128,bypass_iommu=on " \
+	"-device pcie-root-port,id=own,bus=past"
+
+/*
  * QEMU with a guest that has this NIC. no_timer_check: the kernel tests its timer against the clock, which a processor
  * that is emulated, and has to wait for a real one, fails now and then.
  */
 static void start_qemu(struct vm *vm, const struct vm_options *options, const char *threads, const char *nic)
 {
-	const char *image = getenv("IXY_VM");
+	bool past = options->iommu && !options->slot;
+	const char *image = getenv("IXY_VM"), *place = past ? "own,addr=0" : "pcie.0,addr=2";
 	char agent[96];
 
 	if (!image)
@@ -209,15 +220,17 @@ static void start_qemu(struct vm *vm, const struct vm_options *options, const ch
 		"ulimit -c 0; exec qemu-system-x86_64 -M q35,kernel-irqchip=%s,memory-backend=ram "
 		"-accel tcg,thread=%s -cpu max -smp 2 -m 1G %s "
 		"-object memory-backend-memfd,id=ram,size=1G,share=on "
-		"-nographic -nodefaults -no-reboot -serial stdio %s "
-		"-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap "
+		"-nographic -nodefaults -no-reboot -serial stdio %s %s "
+		"-fsdev local,id=host,path=/,security_model=none,readonly=on,multidevs=remap "
+		"-device virtio-9p-pci,fsdev=host,mount_tag=host,bus=%s.0,multifunction=on "
 		"-chardev socket,id=agent,path=%s,server=on,wait=off "
-		"-device virtio-serial-pci -device virtserialport,chardev=agent,name=agent "
+		"-device virtio-serial-pci,bus=%s.1 -device virtserialport,chardev=agent,name=agent "
 		"-kernel %s/kernel -initrd %s/initrd.gz -append 'console=ttyS0 panic=-1 quiet no_timer_check "
 		"tsc=reliable clocksource=tsc agent=%s %s %s'",
 		options->iommu ? "split" : "on", threads, iommu_device(options), nic,
-		socket_path(agent, "agent"), image, image, rig_program("vm/agent"),
-		options->iommu ? "intel_iommu=on" : "", options->append ? options->append : "");
+		past ? PAST_THE_IOMMU : "", place, socket_path(agent, "agent"), place, image, image,
+		rig_program("vm/agent"), options->iommu ? "intel_iommu=on" : "",
+		options->append ? options->append : "");
 }
 
 /* The software NIC and QEMU hold the two ends of a socket pair. */
