@@ -129,10 +129,13 @@ static void rfc2544_says_when_it_is_the_sender_that_is_too_slow(void **state)
 
 	lay_cable(rig, ",rate=10");
 	p = start_rfc2544(rig,
-		"--sizes 512 --tests loss,back-to-back --max-rate 20Mbit --bursts 1 --max-burst 100 "
+		"--sizes 512 --tests loss,back-to-back --max-rate 22Mbit --bursts 1 --max-burst 100 "
 		"--software-checksum");
 	assert_exits_within(p, 300, 0);
-	/* Twice of what the wire carries, and no frame lost: it is not the throughput. It ends where two trials pass. */
+	/*
+	 * Over twice of what the wire carries, and no frame lost: it is not the throughput. It ends where two trials
+	 * pass, at 8.8 Mbit/s and less: a sender that was held up can make up for it there.
+	 */
 	app_assert_result(p, ".sizes[0].loss | .[0].percent == 100 and .[0].sender_limited");
 	app_assert_result(p, "[.sizes[0].loss[].lost_percent] | add == 0");
 	app_assert_result(p, "[.sizes[0].loss[-3:][].sender_limited] == [true, false, false]");
