@@ -104,6 +104,8 @@ static int parse_link(struct nl_msg *msg, void *arg)
 		nla_strlcpy(state->name, attr[IFLA_IFNAME], sizeof(state->name));
 	if (attr[IFLA_MTU])
 		state->mtu = nla_get_u32(attr[IFLA_MTU]);
+	if (attr[IFLA_TXQLEN])
+		state->tx_queue = nla_get_u32(attr[IFLA_TXQLEN]);
 	if (attr[IFLA_ADDRESS] && nla_len(attr[IFLA_ADDRESS]) == sizeof(state->mac.addr))
 		memcpy(state->mac.addr, nla_data(attr[IFLA_ADDRESS]), sizeof(state->mac.addr));
 	if (attr[IFLA_LINKINFO])

@@ -23,6 +23,7 @@ struct interface_state {
 	bool promisc;  /* somebody wants all frames: a user, tcpdump, a bridge on top */
 	bool allmulti; /* somebody wants all multicast frames */
 	uint32_t mtu;
+	uint32_t tx_queue; /* frames that wait to be sent, at most: txqueuelen */
 	struct ixy_mac mac;
 	/* What kind it is; the tap members are meaningful only with is_tap. */
 	bool is_tap;

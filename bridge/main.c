@@ -53,12 +53,13 @@ struct daemon {
 	struct ev_timer device_timer;
 	struct ev_async gone; /* from a worker: the interface has been deleted */
 	int exit_code;
-	bool offload;     /* super-frames both ways: TCP */
-	bool offload_udp; /* and UDP */
-	bool no_gro;      /* switched off at the interface */
-	bool ready;       /* was, once */
-	bool vhost;       /* it moves the frames, or is meant to */
-	bool device_lost; /* gone or beyond a reset, or vhost-net is; the workers are parked */
+	bool offload;      /* super-frames both ways: TCP */
+	bool offload_udp;  /* and UDP */
+	bool no_gro;       /* switched off at the interface */
+	uint32_t tx_queue; /* its txqueuelen */
+	bool ready;        /* was, once */
+	bool vhost;        /* it moves the frames, or is meant to */
+	bool device_lost;  /* gone or beyond a reset, or vhost-net is; the workers are parked */
 	bool ending;
 	struct ixy_link last_link; /* with ending: before we took it down ourselves */
 	uint64_t start_ns;
@@ -362,6 +363,14 @@ static void gro_switched(void *arg, bool on)
 	workers_set_gro(d->workers, d->worker_count, on);
 }
 
+static void tx_queue_changed(void *arg, uint32_t frames)
+{
+	struct daemon *d = arg;
+
+	d->tx_queue = frames;
+	workers_set_tx_queue(d->workers, d->worker_count, frames);
+}
+
 static void up_switched(void *arg, bool up)
 {
 	struct daemon *d = arg;
@@ -380,6 +389,7 @@ static int interface_start(struct daemon *d)
 		.mtu = d->options.mtu,
 		.multicast = d->options.multicast,
 		.gro_switched = gro_switched,
+		.tx_queue_changed = tx_queue_changed,
 		.up_switched = up_switched,
 		.interface_gone = interface_gone,
 		.arg = d,
@@ -412,7 +422,9 @@ static int start_workers(struct daemon *d)
 			.poll = o->poll,
 			.idle_usecs = o->idle_usecs,
 			.rx_usecs = o->rx_usecs,
+			.tx_usecs = o->tx_usecs,
 			.rx_ring = o->ring,
+			.tx_queue = d->tx_queue,
 			.interface_gone = tell_interface_gone,
 			.arg = d,
 		};

@@ -36,7 +36,8 @@ struct mirror {
 	struct ixy_mac mac;
 	struct ixy_mac groups[MAX_GROUPS];
 	size_t group_count;
-	bool gro;             /* as told last */
+	bool gro;             /* as told last, */
+	uint32_t tx_queue;    /* this too */
 	uint32_t refused_mtu; /* what the interface had last that the NIC cannot do; 0: nothing */
 	struct ixy_link link; /* what the interface shows */
 	bool speed_refused;   /* ... and that ethtool does not; said */
@@ -167,6 +168,14 @@ static void follow_gro(struct mirror *m)
 	m->config.gro_switched(m->config.arg, on);
 }
 
+static void follow_tx_queue(struct mirror *m)
+{
+	if (!m->config.tx_queue_changed || m->state.tx_queue == m->tx_queue)
+		return;
+	m->tx_queue = m->state.tx_queue;
+	m->config.tx_queue_changed(m->config.arg, m->tx_queue);
+}
+
 static int watch_interface(struct mirror *m, const char *name, int netns);
 
 /*
@@ -239,6 +248,7 @@ static void follow(struct mirror *m)
 	follow_multicast(m);
 	follow_promisc(m);
 	follow_gro(m);
+	follow_tx_queue(m);
 	follow_up(m);
 }
 

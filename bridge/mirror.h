@@ -8,6 +8,7 @@
  *	promiscuity, of any origin      promiscuous reception
  *	multicast                       all of it, or the joined groups (enum multicast_policy)
  *	ethtool -K ixy0 gro on/off      received segments coalesced or not (gro.c)
+ *	ip link set ixy0 txqueuelen N   how many frames may gather there (worker_sleep.c)
  *	cable, speed of the link        carrier, `ethtool ixy0`
  *
  * Runs in the main thread's loop.
@@ -35,6 +36,8 @@ struct mirror_config {
 	enum multicast_policy multicast;
 	/* Called when the interface's GRO has been switched, and if it is off at the start. NULL: nobody asks. */
 	void (*gro_switched)(void *arg, bool on);
+	/* Called when the interface's txqueuelen has become another, and at the start. NULL: nobody asks. */
+	void (*tx_queue_changed)(void *arg, uint32_t frames);
 	/* Called when the interface has been switched up or down, and if it is down at the start. NULL: nobody asks. */
 	void (*up_switched)(void *arg, bool up);
 	/* Called when the interface has been deleted, or cannot be followed any more. */

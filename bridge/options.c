@@ -27,6 +27,7 @@ enum option_id {
 	OPT_POLL,
 	OPT_IDLE_USECS,
 	OPT_RX_USECS,
+	OPT_TX_USECS,
 	OPT_CPU,
 	OPT_MULTICAST,
 	OPT_RING,
@@ -57,6 +58,7 @@ static const struct {
 	{OPT_IDLE_USECS, "idle-usecs", "N", "poll at most so long in vain before sleeping (default 200)"},
 	{OPT_RX_USECS, "rx-usecs", "N",
 		"let received frames gather so long where nobody answers them (default 800)"},
+	{OPT_TX_USECS, "tx-usecs", "N", "the same for frames that the kernel sends (default 800)"},
 	{OPT_CPU, "cpu", "LIST", "run the queues' threads on these CPUs, e.g. 2,4-7"},
 	{OPT_MULTICAST, "multicast", "all|list",
 		"all: the NIC passes all multicast (default); list: only joined groups"},
@@ -292,6 +294,10 @@ static int parse_option(const struct complaint *c, int id, const char *text, str
 		rc = parse_range(c, "rx-usecs", text, 0, 1000, &n);
 		o->rx_usecs = (uint32_t)n;
 		break;
+	case OPT_TX_USECS:
+		rc = parse_range(c, "tx-usecs", text, 0, 1000, &n);
+		o->tx_usecs = (uint32_t)n;
+		break;
 	case OPT_MAC:
 		rc = parse_mac(c, text, &o->mac);
 		o->has_mac = true;
@@ -334,7 +340,8 @@ int options_parse(int argc, char *argv[], struct options *o, char *error, size_t
 	for (size_t i = 0; i < OPTION_COUNT; i++)
 		list[i] = (struct option){table[i].name, table[i].argument ? required_argument : no_argument,
 			NULL, table[i].id};
-	*o = (struct options){.queues = 1, .idle_usecs = 200, .rx_usecs = 800, .log_level = IXY_LOG_INFO};
+	*o = (struct options){
+		.queues = 1, .idle_usecs = 200, .rx_usecs = 800, .tx_usecs = 800, .log_level = IXY_LOG_INFO};
 	optind = 0; /* glibc: start afresh, also the second time */
 	opterr = 0; /* the complaint below is the only one */
 	/* ':' first: a missing argument is told apart from an unknown option. */

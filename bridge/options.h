@@ -46,6 +46,7 @@ struct options {
 	bool poll;                       /* never sleep */
 	uint32_t idle_usecs;             /* longest time to poll in vain before sleeping */
 	uint32_t rx_usecs;               /* how long received frames that nobody answers may gather */
+	uint32_t tx_usecs;               /* the same for those that the kernel sends */
 	unsigned cpus[OPTIONS_MAX_CPUS]; /* worker i runs on cpus[i % cpu_count] */
 	size_t cpu_count;                /* 0: the scheduler chooses */
 	enum multicast_policy multicast;

@@ -35,7 +35,7 @@ static void park(struct worker *w, enum request seen)
 	pthread_mutex_unlock(&w->lock);
 	counter_set(&w->counters->asleep_since_ns, 0);
 	counter_add(&w->counters->sleep_ns, clock_ns() - before);
-	end_quiet(w);
+	forget_quiet(w);
 	w->tap_hot = true;
 }
 
@@ -50,14 +50,12 @@ static void run(struct worker *w)
 		}
 		received = forward_rx(w);
 		/* Frames that had gathered are no reason to ask the tap. But if that is a flood, it may never end. */
-		if ((received && !(one_way(w) && w->gather_rounds)) || w->tap_hot || w->pending_count)
+		if ((received && !(one_way_in(w) && w->gather_rounds)) || w->tap_hot || w->pending_count)
 			sent = forward_tx(w);
 		if (received || sent)
-			end_quiet(w);
+			moved(w, received, sent);
 		else
 			idle(w);
-		if (sent)
-			w->unanswered = 0;
 	}
 }
 
@@ -132,6 +130,7 @@ int worker_start(const struct worker_config *config, struct worker **result)
 	w->counters = config->counters;
 	w->request = RUN;
 	w->gro = config->gro;
+	w->tx_queue = config->tx_queue;
 	w->nap_ns = NAP_MIN_NS;
 	w->spin.max_ns = (uint64_t)config->idle_usecs * 1000;
 	w->tap_hot = true;
@@ -197,6 +196,12 @@ void workers_set_gro(struct worker *workers[], size_t count, bool on)
 	/* Nothing is ordered by it: a burst more or less in the old way does no harm. */
 	for (size_t i = 0; i < count; i++)
 		atomic_store_explicit(&workers[i]->gro, on, memory_order_relaxed);
+}
+
+void workers_set_tx_queue(struct worker *workers[], size_t count, uint32_t frames)
+{
+	for (size_t i = 0; i < count; i++)
+		atomic_store_explicit(&workers[i]->tx_queue, frames, memory_order_relaxed);
 }
 
 void workers_drain(struct worker *workers[], size_t count)

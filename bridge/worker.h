@@ -30,8 +30,10 @@ struct worker_config {
 	bool gro, gro_udp;               /* with offload: coalesce TCP, and UDP as well, toward the kernel */
 	bool poll;                       /* never sleep */
 	uint32_t idle_usecs;             /* longest time to poll in vain before sleeping */
-	uint32_t rx_usecs; /* how long received frames that nobody answers may gather; 0: never */
+	/* How long frames that nobody answers may gather, from the NIC (rx) and from the kernel (tx); 0: never. */
+	uint32_t rx_usecs, tx_usecs;
 	uint16_t rx_ring;  /* of dev, as asked for when it was opened; 0: the default */
+	uint32_t tx_queue; /* frames that the kernel keeps for this queue (txqueuelen); 0: as many as usual */
 	/* Called once, in the worker's thread, when the interface has been deleted. The worker then waits. */
 	void (*interface_gone)(void *arg);
 	void *arg;
@@ -49,6 +51,9 @@ void workers_resume(struct worker *workers[], size_t count);
 
 /* Coalesce or not (config->gro) from the next burst on, with config->offload. */
 void workers_set_gro(struct worker *workers[], size_t count, bool on);
+
+/* The kernel's queue has got another length (config->tx_queue). */
+void workers_set_tx_queue(struct worker *workers[], size_t count, uint32_t frames);
 
 /*
  * The end, in two steps. Drain: read no more from the kernel, see all frames off that were read, for at most

@@ -81,7 +81,7 @@ uint32_t forward_rx(struct worker *w)
 		count = room ? ixy_rx_batch(w->config.dev, w->config.queue, frames, room) : 0;
 	else
 		count = ixy_rx_batch(w->config.dev, w->config.queue, frames, WORKER_BATCH);
-	if (unlikely(w->gather_rounds))
+	if (unlikely(w->gather_rounds) && !w->outward)
 		count_gathered(w, frames, count);
 	if (count == 0)
 		return 0;
@@ -136,6 +136,10 @@ uint32_t forward_tx(struct worker *w)
 		interface_gone(w);
 	if (count <= 0)
 		return 0;
+	if (unlikely(w->gather_rounds) && w->outward) {
+		w->gathered += (uint32_t)count;
+		w->gather_rounds--;
+	}
 	w->pending_first = 0;
 	w->pending_count = (uint32_t)count;
 	flush_pending(w);

@@ -18,7 +18,7 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 #define NAP_MIN_NS      20000 /* the shortest nap */
-#define UNANSWERED_MANY 32    /* spells of quiet in a row that only received frames ended */
+#define UNANSWERED_MANY 32    /* spells of quiet in a row that only frames of one way ended */
 
 enum request { RUN, PAUSE, DRAIN, STOP, ABANDON };
 
@@ -30,6 +30,7 @@ struct worker {
 	/* What the main thread wants; read in every round, so plain atomics. */
 	_Atomic enum request request;
 	_Atomic bool gro;
+	_Atomic uint32_t tx_queue;
 	pthread_mutex_t lock;
 	pthread_cond_t moved; /* request or parked has changed */
 	bool parked;          /* under lock */
@@ -58,10 +59,11 @@ struct worker {
 	uint64_t quiet_since_ns;  /* 0: the last round moved something */
 	struct spin spin;         /* how long to poll in vain */
 	uint64_t nap_ns;          /* length of the next nap */
-	uint32_t unanswered;      /* short spells of quiet since the kernel last sent something */
+	bool outward;             /* what came last came from the kernel, not from the NIC */
+	uint32_t unanswered;      /* short spells of quiet since something came the other way */
 	uint64_t gather_ns;       /* how long frames that nobody answers are left to gather */
-	uint32_t gathered;        /* buffers that they had taken when it was over: those of the first */
-	uint32_t gather_rounds;   /* GATHER_ROUNDS rounds; how many are still to come */
+	uint32_t gathered; /* what they had taken when it was over, of buffers or of the kernel's queue: */
+	uint32_t gather_rounds; /* that of the first GATHER_ROUNDS rounds; how many are still to come */
 };
 
 /* Frames come that nobody answers: see worker_sleep.c. */
@@ -70,25 +72,35 @@ static inline bool one_way(const struct worker *w)
 	return w->unanswered >= UNANSWERED_MANY;
 }
 
+static inline bool one_way_in(const struct worker *w)
+{
+	return one_way(w) && !w->outward;
+}
+
+static inline bool one_way_out(const struct worker *w)
+{
+	return one_way(w) && w->outward;
+}
+
 #define GATHER_ROUNDS 2 /* so many full bursts are a quarter of a ring of the default size */
 
-/* How many buffers of a receive ring (0: of the default size) may gather: a quarter, if that can be seen. */
-static inline uint32_t gather_most(uint32_t ring)
+/* How much of a receive ring or of the kernel's queue (0: as large as usual) may gather: a quarter, if that is seen. */
+static inline uint32_t gather_most(uint32_t room)
 {
 	const uint32_t seen = GATHER_ROUNDS * WORKER_BATCH;
 
-	return ring && ring / 4 < seen ? ring / 4 : seen;
+	return room && room / 4 < seen ? room / 4 : seen;
 }
 
 /*
- * How long frames that nobody answers may gather next, when they had taken so many buffers after `ns` of it: longer, up
- * to max, as long as twice as many are no more than most; sooner where they have become as many as that.
+ * How long frames that nobody answers may gather next, when they had taken so much room after `ns` of it: longer, up
+ * to max, as long as twice as much is no more than most; sooner where it has become as much as that.
  */
-static inline uint64_t gather_time(uint64_t ns, uint32_t buffers, uint32_t most, uint64_t max)
+static inline uint64_t gather_time(uint64_t ns, uint32_t taken, uint32_t most, uint64_t max)
 {
-	if (buffers >= most)
+	if (taken >= most)
 		ns = ns / 2 < NAP_MIN_NS ? NAP_MIN_NS : ns / 2;
-	else if (buffers <= most / 2)
+	else if (taken <= most / 2)
 		ns *= 2;
 	return ns < max ? ns : max;
 }
@@ -112,7 +124,9 @@ int open_loop(struct worker *w);
 void close_loop(struct worker *w);
 /* Nothing moved in the last round: poll on, or sleep. */
 void idle(struct worker *w);
-/* Something moved. */
-void end_quiet(struct worker *w);
+/* Frames were received or sent in this round, or both. */
+void moved(struct worker *w, uint32_t received, uint32_t sent);
+/* The quiet was no quiet: the thread stood still for another reason. */
+void forget_quiet(struct worker *w);
 
 #endif

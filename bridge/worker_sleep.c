@@ -7,10 +7,11 @@
  *
  * Streams that nobody answers. Frames that come one by one, a tenth of a millisecond apart, would each cost a sleep
  * and a wake, several times what it takes to deliver them. Whom that delay hurts is who waits for an answer; so where
- * the kernel has answered none of many such wake-ups, the worker leaves the interrupt alone and looks every
- * rx_usecs, at the tap as soon as it has something: the moderation that NICs know as rx-usecs, but only for
- * one-way streams. The first frame that the kernel sends ends it, and so does a nap in which nothing came. A stream
- * so fast that it would overflow the NIC's ring meanwhile is looked at sooner.
+ * the other side has answered none of many such wake-ups, the worker leaves that side alone for rx_usecs (the NIC's
+ * interrupt) or tx_usecs (the tap) and looks then; at the other side as soon as it has something. It is the
+ * moderation that NICs know by those names, but only for one-way streams. The first frame of the other way ends it,
+ * and so does a nap in which nothing came. A stream so fast that it would overflow the NIC's ring or the kernel's
+ * queue meanwhile is looked at sooner.
  *
  * Nothing tells that there is room again, in the NIC's ring or in the port's, so there the worker naps by timerfd. The
  * same naps, growing, stand in for interrupts on a device that has none.
@@ -95,22 +96,24 @@ static bool reclaim(struct worker *w)
 static void block(struct worker *w, bool in_flight)
 {
 	const bool held_back = w->pending_count || w->starved;
+	const bool leave_tap = held_back || one_way_out(w);
 	uint64_t before = clock_ns(), after;
 
-	if (!held_back && kernel_port_arm(w->config.port)) {
+	if (!leave_tap && kernel_port_arm(w->config.port)) {
 		w->tap_hot = true;
 		return;
 	}
 	/*
-	 * Frames that cannot be taken must not wake. Starting and stopping what already is so does nothing.
+	 * Frames that cannot be taken, or are to gather, must not wake. Starting and stopping what already is so does
+	 * nothing.
 	 */
-	if (held_back)
+	if (leave_tap)
 		ev_io_stop(w->loop, &w->tap_io);
 	else
 		ev_io_start(w->loop, &w->tap_io);
 	if (!w->has_irq)
 		; /* never started */
-	else if (one_way(w) || w->full)
+	else if (one_way_in(w) || w->full)
 		ev_io_stop(w->loop, &w->irq_io);
 	else
 		ev_io_start(w->loop, &w->irq_io);
@@ -135,55 +138,93 @@ static void block(struct worker *w, bool in_flight)
 	counter_set(&w->counters->asleep_since_ns, 0);
 	counter_add(&w->counters->sleep_ns, after - before);
 	counter_add(&w->counters->sleeps, 1);
+	if (one_way_out(w))
+		w->tap_hot = true;
 	if (w->woken)
 		counter_add(&w->counters->wakeups, 1);
 }
 
-/* A spell of quiet is over, by frames that the kernel has not answered yet: is it one of many? */
+/* The longest that frames of the present way may gather. */
+static uint64_t gather_max_ns(const struct worker *w)
+{
+	return (w->outward ? w->config.tx_usecs : w->config.rx_usecs) * (uint64_t)1000;
+}
+
+/* A spell of quiet is over, by frames that have no answer yet: is it one of many? */
 static void learn_to_gather(struct worker *w, uint64_t quiet_ns)
 {
 	if (w->config.poll || one_way(w))
 		return;
-	w->unanswered = quiet_ns < (uint64_t)w->config.rx_usecs * 1000 ? w->unanswered + 1 : 0;
+	w->unanswered = quiet_ns < gather_max_ns(w) ? w->unanswered + 1 : 0;
 	if (one_way(w))
 		w->gather_ns = NAP_MIN_NS;
 }
 
-static void begin_to_gather(struct worker *w, uint64_t max)
+static void begin_to_gather(struct worker *w)
 {
-	w->gather_ns = gather_time(w->gather_ns, w->gathered, gather_most(w->config.rx_ring), max);
+	const uint32_t room =
+		w->outward ? atomic_load_explicit(&w->tx_queue, memory_order_relaxed) : w->config.rx_ring;
+
+	w->gather_ns = gather_time(w->gather_ns, w->gathered, gather_most(room), gather_max_ns(w));
 	w->gathered = 0;
 	w->gather_rounds = GATHER_ROUNDS;
 }
 
-void end_quiet(struct worker *w)
+void forget_quiet(struct worker *w)
 {
-	if (w->quiet_since_ns) {
-		const uint64_t quiet_ns = clock_ns() - w->quiet_since_ns;
-
-		if (w->slept)
-			spin_learn(&w->spin, quiet_ns);
-		learn_to_gather(w, quiet_ns);
-	}
 	w->slept = false;
 	w->quiet_since_ns = 0;
 	w->nap_ns = NAP_MIN_NS;
 }
 
+void moved(struct worker *w, uint32_t received, uint32_t sent)
+{
+	const bool outward = sent > 0;
+
+	if (outward != w->outward || (received && sent))
+		w->unanswered = 0;
+	w->outward = outward;
+	if (w->quiet_since_ns) {
+		const uint64_t quiet_ns = clock_ns() - w->quiet_since_ns;
+
+		if (w->slept)
+			spin_learn(&w->spin, quiet_ns);
+		if (!(received && sent))
+			learn_to_gather(w, quiet_ns);
+	}
+	forget_quiet(w);
+}
+
+/* Sleep until something comes, or until the end of a nap. */
+static void go_to_sleep(struct worker *w)
+{
+	const bool in_flight = reclaim(w);
+
+	if (w->has_irq && !one_way_in(w)) {
+		uint32_t received;
+
+		ixy_rx_irq_arm(w->config.dev, w->config.queue);
+		received = forward_rx(w);
+		if (received) {
+			moved(w, received, 0);
+			w->tap_hot = true;
+			return;
+		}
+	}
+	block(w, in_flight);
+	w->slept = true;
+}
+
 void idle(struct worker *w)
 {
 	uint64_t now = clock_ns();
-	bool in_flight;
 
 	if (!w->quiet_since_ns)
 		w->quiet_since_ns = now;
 	if (one_way(w)) {
-		const uint64_t max = (uint64_t)w->config.rx_usecs * 1000;
-
-		if (!w->slept || w->gather_ns < max) {
-			begin_to_gather(w, max);
-			block(w, reclaim(w));
-			w->slept = true;
+		if (!w->slept || w->gather_ns < gather_max_ns(w)) {
+			begin_to_gather(w);
+			go_to_sleep(w);
 			return;
 		}
 		w->unanswered = 0; /* nothing came in a whole nap: the stream is over, or too slow for this */
@@ -202,17 +243,7 @@ void idle(struct worker *w)
 	}
 	if (spin_on(&w->spin, now, now - w->quiet_since_ns))
 		return;
-	in_flight = reclaim(w);
-	if (w->has_irq) {
-		ixy_rx_irq_arm(w->config.dev, w->config.queue);
-		if (forward_rx(w)) {
-			end_quiet(w);
-			w->tap_hot = true;
-			return;
-		}
-	}
-	block(w, in_flight);
-	w->slept = true;
+	go_to_sleep(w);
 }
 
 /* --- the loop ------------------------------------------------------------------------------------------ */

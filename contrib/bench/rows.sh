@@ -33,7 +33,8 @@ rows=(
 	"cpu_tcp_out|CPU, TCP out|s/GB|%.2f|less"
 	"cpu_udp64_in|CPU, 64 bytes in|s/million|%.2f|less"
 	"cpu_udp64_out|CPU, 64 bytes out|s/million|%.2f|less"
-	"cpu_low|CPU at 10,000 frames/s|% of a core|%.1f|less"
+	"cpu_low_in|CPU, 10,000 frames/s in|% of a core|%.1f|less"
+	"cpu_low_out|CPU, 10,000 frames/s out|% of a core|%.1f|less"
 	"cpu_idle|CPU, idle|% of a core|%.2f|less"
 	"rss|resident|MiB|%.0f|less"
 	"nic_cpu_tcp_in|software NIC: CPU, TCP in|s/GB|%.2f|less"
@@ -192,18 +193,19 @@ measure_idle()
 	[ -z "$nic" ] || record nic_cpu_idle "$(compute "($(cpu_ns "$nic") - $n) / 3e7")"
 }
 
+# measure_low_load ROW RECEIVER SENDER ADDRESS
 measure_low_load()
 {
 	local d
-	[ -n "$daemon" ] && row_wanted cpu_low || return
-	ip netns exec "$peer" "$traffic" flood 10.82.59.1 9 64 $((seconds + 2)) 10000 >/dev/null 2>&1 &
+	[ -n "$daemon" ] && row_wanted "$1" || return
+	ip netns exec "$3" "$traffic" flood "$4" 9 64 $((seconds + 2)) 10000 >/dev/null 2>&1 &
 	helpers+=($!)
-	ip netns exec "$here" "$traffic" count 9 $((seconds + 2)) >/dev/null 2>&1 &
+	ip netns exec "$2" "$traffic" count 9 $((seconds + 2)) >/dev/null 2>&1 &
 	helpers+=($!)
 	sleep 0.5
 	d=$(cpu_ns "$daemon")
 	sleep "$seconds"
-	record cpu_low "$(compute "($(cpu_ns "$daemon") - $d) / 1e7 / $seconds")"
+	record "$1" "$(compute "($(cpu_ns "$daemon") - $d) / 1e7 / $seconds")"
 	end_helpers
 }
 
@@ -299,7 +301,8 @@ measure_all()
 	local size
 	measure_idle
 	! row_wanted rtt_p50 rtt_p99 rtt_p999 || measure_rtt rtt 10000
-	measure_low_load
+	measure_low_load cpu_low_in "$here" "$peer" 10.82.59.1
+	measure_low_load cpu_low_out "$peer" "$here" 10.82.59.2
 	measure_udp udp64_in "$here" "$peer" 10.82.59.1 64
 	measure_udp udp64_out "$peer" "$here" 10.82.59.2 64
 	for size in 512 1472; do

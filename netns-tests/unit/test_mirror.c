@@ -26,6 +26,7 @@ struct fixture {
 	int gone;
 	int gro_switched; /* how often */
 	bool gro;
+	uint32_t tx_queue; /* as told last */
 };
 
 static void on_gone(void *arg)
@@ -39,6 +40,11 @@ static void on_gro(void *arg, bool on)
 
 	f->gro_switched++;
 	f->gro = on;
+}
+
+static void on_tx_queue(void *arg, uint32_t frames)
+{
+	((struct fixture *)arg)->tx_queue = frames;
 }
 
 /* Let the mirror's loop run until the condition holds; at most three seconds, as some things are only polled. */
@@ -67,6 +73,7 @@ static int setup(void **state)
 		.ifname = "m0",
 		.netns = -1,
 		.gro_switched = on_gro,
+		.tx_queue_changed = on_tx_queue,
 		.interface_gone = on_gone,
 		.arg = f,
 	};
@@ -141,6 +148,17 @@ static void gro_that_is_on_is_not_worth_a_word(void **state)
 
 	start(f);
 	assert_int_equal(f->gro_switched, 0);
+}
+
+static void the_length_of_the_kernels_queue_is_followed(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(shell("ip link set m0 txqueuelen 300"));
+	start(f);
+	assert_int_equal(f->tx_queue, 300);
+	assert_true(shell("ip link set m0 txqueuelen 20"));
+	assert_true(eventually(f->tx_queue == 20));
 }
 
 static int mirror_as_nobody(void *arg)
@@ -373,6 +391,7 @@ int main(void)
 		in_fixture(without_a_wish_the_device_takes_the_mtu_of_the_interface),
 		in_fixture(gro_is_followed_and_told_once_a_change),
 		in_fixture(gro_that_is_on_is_not_worth_a_word),
+		in_fixture(the_length_of_the_kernels_queue_is_followed),
 		in_fixture(without_privilege_the_device_takes_the_mtu_that_the_interface_keeps),
 		in_fixture(up_and_down_switch_the_port),
 		in_fixture(the_mtu_follows_and_is_set_back_where_the_nic_cannot),

@@ -44,6 +44,7 @@ static void a_device_and_a_name_are_enough(void **state)
 	assert_int_equal(o.ring, 0);
 	assert_int_equal(o.idle_usecs, 200);
 	assert_int_equal(o.rx_usecs, 800);
+	assert_int_equal(o.tx_usecs, 800);
 	assert_int_equal(o.cpu_count, 0);
 	assert_int_equal(o.multicast, MULTICAST_ALL);
 	assert_int_equal(o.iova, IXY_IOVA_AUTO);
@@ -62,7 +63,8 @@ static void every_option_arrives(void **state)
 	(void)state;
 	assert_int_equal(
 		parse("--queues 16 --mtu=9000 --mac 02:00:5e:aB:CD:ef --netns blue --persist --owner root "
-		      "--group 0 --poll --idle-usecs 0 --rx-usecs 0 --cpu 3,0-1 --multicast list --ring 4096 "
+		      "--group 0 --poll --idle-usecs 0 --rx-usecs 0 --tx-usecs 70 --cpu 3,0-1 --multicast "
+		      "list --ring 4096 "
 		      "--no-offload "
 		      "--force --iova va --kernel vhost "
 		      "--reserve-hugepages --json --log-level debug 0000:03:00.0 ixy1",
@@ -77,6 +79,7 @@ static void every_option_arrives(void **state)
 	assert_true(o.has_group && o.group == 0);
 	assert_int_equal(o.idle_usecs, 0);
 	assert_int_equal(o.rx_usecs, 0);
+	assert_int_equal(o.tx_usecs, 70);
 	assert_int_equal(o.cpu_count, 3);
 	assert_int_equal(o.cpus[0], 3);
 	assert_int_equal(o.cpus[1], 0);
@@ -136,6 +139,7 @@ static void what_is_wrong_is_named_with_its_exit_code(void **state)
 		{"--owner 4294967295 a b", EX_CONFIG, "4294967295"}, /* (uid_t)-1 means none */
 		{"--idle-usecs 1000001 a b", EXIT_USAGE, "--idle-usecs"},
 		{"--rx-usecs 1001 a b", EXIT_USAGE, "--rx-usecs"},
+		{"--tx-usecs -1 a b", EXIT_USAGE, "--tx-usecs"},
 		{"--cpu 1- a b", EXIT_USAGE, "--cpu 1-"},
 		{"--cpu 3-1 a b", EXIT_USAGE, "--cpu 3-1"},
 		{"--cpu 1,,2 a b", EXIT_USAGE, "--cpu 1,,2"},
@@ -175,8 +179,8 @@ static void a_full_cpu_list_fits(void **state)
 static void help_names_every_option(void **state)
 {
 	static const char *const names[] = {"--queues", "--mtu", "--mac", "--netns", "--persist", "--owner",
-		"--group", "--poll", "--idle-usecs", "--rx-usecs", "--cpu", "--multicast", "--ring",
-		"--no-offload", "--force", "--reserve-hugepages", "--iova", "--kernel", "--json",
+		"--group", "--poll", "--idle-usecs", "--rx-usecs", "--tx-usecs", "--cpu", "--multicast",
+		"--ring", "--no-offload", "--force", "--reserve-hugepages", "--iova", "--kernel", "--json",
 		"--log-level", "--version", "--help", "soft:", "vfio-user:", "SIGUSR1"};
 	char *text = NULL;
 	size_t size = 0;

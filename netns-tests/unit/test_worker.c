@@ -237,37 +237,57 @@ static void a_device_without_interrupts_is_served_by_naps(void **state)
 	assert_true(counted(sleeps) > 0);
 }
 
-/* One frame arrives at a sleeping worker and gets into the kernel. Returns whether its interrupt woke the worker. */
-static bool wakes(struct fixture *f)
+enum side { NIC, KERNEL };
+
+/* One frame comes from a side to a sleeping worker, and gets to the other. Returns whether it woke the worker. */
+static bool wakes(struct fixture *f, enum side from)
 {
+	unsigned before_sent = sent();
 	uint64_t before;
 
 	assert_true(eventually(asleep()));
 	before = counted(wakeups);
-	arrive(f, 1);
-	assert_kernel_got(f, f->rx_used - 1, 1);
+	if (from == NIC) {
+		arrive(f, 1);
+		assert_kernel_got(f, f->rx_used - 1, 1);
+	} else {
+		kernel_sends(f, before_sent, 1);
+		assert_true(eventually(sent() == before_sent + 1));
+	}
 	return counted(wakeups) != before;
 }
 
-/* Many in a row have to come within rx_usecs of each other, which a busy machine may spoil now and then. */
-static void receive_until_it_gathers(struct fixture *f)
+/* Many in a row have to come within the time to gather of each other, which a busy machine may spoil now and then. */
+static void stream_until_it_gathers(struct fixture *f, enum side from)
 {
+	unsigned frames = 1;
+
 	f->config.idle_usecs = 0;
-	f->config.rx_usecs = 100000;
+	f->config.rx_usecs = f->config.tx_usecs = 100000;
 	start(f);
-	while (f->rx_used < RX_FRAMES - 1 && wakes(f))
-		;
-	assert_in_range(f->rx_used, 20, RX_FRAMES - 2);
+	while (frames < RX_FRAMES - 8 && wakes(f, from))
+		frames++;
+	assert_in_range(frames, 20, RX_FRAMES - 9);
 }
 
-static void frames_that_nobody_answers_are_left_to_gather_until_somebody_does(void **state)
+static void received_frames_that_nobody_answers_gather_until_somebody_does(void **state)
 {
 	struct fixture *f = *state;
 
-	receive_until_it_gathers(f);
-	kernel_sends(f, 0, 1);
-	assert_true(eventually(sent() == 1));
-	assert_true(wakes(f));
+	stream_until_it_gathers(f, NIC);
+	assert_true(wakes(f, KERNEL));
+	assert_true(wakes(f, NIC));
+}
+
+static void frames_of_the_kernel_that_nobody_answers_gather_until_somebody_does(void **state)
+{
+	struct fixture *f = *state;
+
+	stream_until_it_gathers(f, KERNEL);
+	assert_true(wakes(f, NIC));
+	assert_true(wakes(f, KERNEL));
+	stop(f);
+	assert_nic_got_in_order(sent());
 }
 
 /* A stream that leaves the worker no quiet moment must not keep it from what the kernel sends. */
@@ -275,7 +295,7 @@ static void a_flood_that_nobody_answers_does_not_silence_the_kernel(void **state
 {
 	struct fixture *f = *state;
 
-	receive_until_it_gathers(f);
+	stream_until_it_gathers(f, NIC);
 	pthread_mutex_lock(&fake.lock);
 	fake.flood = f->rx_pool;
 	pthread_mutex_unlock(&fake.lock);
@@ -292,10 +312,12 @@ static void no_frame_is_left_to_gather_where_that_is_switched_off(void **state)
 	struct fixture *f = *state;
 
 	f->config.idle_usecs = 0;
-	f->config.rx_usecs = 0;
+	f->config.rx_usecs = f->config.tx_usecs = 0;
 	start(f);
 	for (int i = 0; i < 100; i++)
-		assert_true(wakes(f));
+		assert_true(wakes(f, NIC));
+	for (int i = 0; i < 100; i++)
+		assert_true(wakes(f, KERNEL));
 }
 
 /* --- frames that do not pass -------------------------------------------------------------------------- */
@@ -508,7 +530,8 @@ int main(void)
 		in_fixture(a_sleeping_worker_is_woken_by_either_side),
 		in_fixture(a_frame_that_comes_just_before_the_interrupt_is_armed_does_not_strand),
 		in_fixture(a_polling_worker_never_sleeps),
-		in_fixture(frames_that_nobody_answers_are_left_to_gather_until_somebody_does),
+		in_fixture(received_frames_that_nobody_answers_gather_until_somebody_does),
+		in_fixture(frames_of_the_kernel_that_nobody_answers_gather_until_somebody_does),
 		in_fixture(a_flood_that_nobody_answers_does_not_silence_the_kernel),
 		in_fixture(no_frame_is_left_to_gather_where_that_is_switched_off),
 		in_fixture(a_device_without_interrupts_is_served_by_naps),
