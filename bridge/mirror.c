@@ -364,6 +364,7 @@ int mirror_start(const struct mirror_config *config, struct mirror **result)
 	m->config = *config;
 	m->up = true; /* as ixy_open() leaves the device */
 	m->gro = true;
+	m->tx_queue = UINT32_MAX; /* not told yet */
 	rc = watch_interface(m, config->ifname, config->netns);
 	/* The interface has been there for all to see since the tap was opened. Somebody may have been quick. */
 	if (rc == -ENODEV)

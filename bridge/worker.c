@@ -53,7 +53,7 @@ static void run(struct worker *w)
 		if ((received && !(one_way_in(w) && w->gather_rounds)) || w->tap_hot || w->pending_count)
 			sent = forward_tx(w);
 		if (received || sent)
-			moved(w, received, sent);
+			end_quiet(w, received, sent);
 		else
 			idle(w);
 	}

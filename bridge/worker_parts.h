@@ -62,8 +62,8 @@ struct worker {
 	bool outward;             /* what came last came from the kernel, not from the NIC */
 	uint32_t unanswered;      /* short spells of quiet since something came the other way */
 	uint64_t gather_ns;       /* how long frames that nobody answers are left to gather */
-	uint32_t gathered; /* what they had taken when it was over, of buffers or of the kernel's queue: */
-	uint32_t gather_rounds; /* that of the first GATHER_ROUNDS rounds; how many are still to come */
+	uint32_t gathered;        /* buffers, or places in the kernel's queue, that they had taken then */
+	uint32_t gather_rounds;   /* rounds that still count for it, of GATHER_ROUNDS after each nap */
 };
 
 /* Frames come that nobody answers: see worker_sleep.c. */
@@ -84,12 +84,17 @@ static inline bool one_way_out(const struct worker *w)
 
 #define GATHER_ROUNDS 2 /* so many full bursts are a quarter of a ring of the default size */
 
-/* How much of a receive ring or of the kernel's queue (0: as large as usual) may gather: a quarter, if that is seen. */
+/*
+ * How much of a receive ring or of the kernel's queue (0: as large as usual) may gather: a quarter, if that is seen. At
+ * least 1: nothing must not count as too much, or naps would stay as short as they begin, for ever.
+ */
 static inline uint32_t gather_most(uint32_t room)
 {
 	const uint32_t seen = GATHER_ROUNDS * WORKER_BATCH;
 
-	return room && room / 4 < seen ? room / 4 : seen;
+	if (room == 0 || room / 4 > seen)
+		return seen;
+	return room < 4 ? 1 : room / 4;
 }
 
 /*
@@ -124,8 +129,8 @@ int open_loop(struct worker *w);
 void close_loop(struct worker *w);
 /* Nothing moved in the last round: poll on, or sleep. */
 void idle(struct worker *w);
-/* Frames were received or sent in this round, or both. */
-void moved(struct worker *w, uint32_t received, uint32_t sent);
+/* This round has moved frames: received, sent, or both. */
+void end_quiet(struct worker *w, uint32_t received, uint32_t sent);
 /* The quiet was no quiet: the thread stood still for another reason. */
 void forget_quiet(struct worker *w);
 

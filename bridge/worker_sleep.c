@@ -7,11 +7,11 @@
  *
  * Streams that nobody answers. Frames that come one by one, a tenth of a millisecond apart, would each cost a sleep
  * and a wake, several times what it takes to deliver them. Whom that delay hurts is who waits for an answer; so where
- * the other side has answered none of many such wake-ups, the worker leaves that side alone for rx_usecs (the NIC's
- * interrupt) or tx_usecs (the tap) and looks then; at the other side as soon as it has something. It is the
- * moderation that NICs know by those names, but only for one-way streams. The first frame of the other way ends it,
- * and so does a nap in which nothing came. A stream so fast that it would overflow the NIC's ring or the kernel's
- * queue meanwhile is looked at sooner.
+ * many of them in a row had no answer, the worker leaves the side that they come from alone for rx_usecs (the NIC's
+ * interrupt) or tx_usecs (the tap), and looks then; the other side wakes it as ever. It is the moderation that NICs know
+ * by those names, but only for one-way streams. The first frame of the other way ends it, and so does a nap in which
+ * nothing came. A stream so fast that it would overflow the NIC's ring or the kernel's queue meanwhile is looked at
+ * sooner. What the worker cannot tell apart waits with the stream: all else that comes the same way on this queue.
  *
  * Nothing tells that there is room again, in the NIC's ring or in the port's, so there the worker naps by timerfd. The
  * same naps, growing, stand in for interrupts on a device that has none.
@@ -89,14 +89,26 @@ static bool reclaim(struct worker *w)
 	return in_flight || ixy_tx_pending(w->config.dev, w->config.queue);
 }
 
+/* Frames of the kernel cannot be taken. */
+static bool held_back(const struct worker *w)
+{
+	return w->pending_count || w->starved;
+}
+
+/* Frames are left to gather; those that find no room do not, they wait for that. */
+static bool gathers(const struct worker *w)
+{
+	return one_way(w) && !held_back(w) && !w->full;
+}
+
 /*
- * Block until a frame, a request or the end of a nap; not at all where the kernel has a frame already. in_flight: wake
- * for what reclaim() takes back, too, now and then.
+ * Block until a frame, a request or the end of a nap; not at all where the kernel has a frame already that need not
+ * wait. in_flight: wake for what reclaim() takes back, too, now and then.
  */
 static void block(struct worker *w, bool in_flight)
 {
-	const bool held_back = w->pending_count || w->starved;
-	const bool leave_tap = held_back || one_way_out(w);
+	const bool leave_tap = held_back(w) || one_way_out(w);
+	bool naps = true;
 	uint64_t before = clock_ns(), after;
 
 	if (!leave_tap && kernel_port_arm(w->config.port)) {
@@ -117,16 +129,18 @@ static void block(struct worker *w, bool in_flight)
 		ev_io_stop(w->loop, &w->irq_io);
 	else
 		ev_io_start(w->loop, &w->irq_io);
-	if (!held_back && !w->full && one_way(w)) {
+	if (gathers(w)) {
 		nap(w, w->gather_ns);
-	} else if (held_back || w->full || !w->has_irq) {
+	} else if (held_back(w) || w->full || !w->has_irq) {
 		nap(w, w->nap_ns);
 		w->nap_ns = w->nap_ns * 2 < NAP_MAX_NS ? w->nap_ns * 2 : NAP_MAX_NS;
-	} else if (in_flight) {
-		ev_timer_again(w->loop, &w->reclaim);
 	} else {
-		ev_timer_stop(w->loop, &w->reclaim);
+		naps = false;
 	}
+	if (in_flight && !naps)
+		ev_timer_again(w->loop, &w->reclaim);
+	else
+		ev_timer_stop(w->loop, &w->reclaim);
 
 	w->stirred = w->woken = false;
 	counter_set(&w->counters->asleep_since_ns, before);
@@ -153,7 +167,8 @@ static uint64_t gather_max_ns(const struct worker *w)
 /* A spell of quiet is over, by frames that have no answer yet: is it one of many? */
 static void learn_to_gather(struct worker *w, uint64_t quiet_ns)
 {
-	if (w->config.poll || one_way(w))
+	/* Without interrupts nothing would wake for what is received meanwhile. */
+	if (w->config.poll || one_way(w) || (w->outward && !w->has_irq))
 		return;
 	w->unanswered = quiet_ns < gather_max_ns(w) ? w->unanswered + 1 : 0;
 	if (one_way(w))
@@ -177,7 +192,7 @@ void forget_quiet(struct worker *w)
 	w->nap_ns = NAP_MIN_NS;
 }
 
-void moved(struct worker *w, uint32_t received, uint32_t sent)
+void end_quiet(struct worker *w, uint32_t received, uint32_t sent)
 {
 	const bool outward = sent > 0;
 
@@ -206,7 +221,7 @@ static void go_to_sleep(struct worker *w)
 		ixy_rx_irq_arm(w->config.dev, w->config.queue);
 		received = forward_rx(w);
 		if (received) {
-			moved(w, received, 0);
+			end_quiet(w, received, 0);
 			w->tap_hot = true;
 			return;
 		}
@@ -221,7 +236,7 @@ void idle(struct worker *w)
 
 	if (!w->quiet_since_ns)
 		w->quiet_since_ns = now;
-	if (one_way(w)) {
+	if (gathers(w)) {
 		if (!w->slept || w->gather_ns < gather_max_ns(w)) {
 			begin_to_gather(w);
 			go_to_sleep(w);

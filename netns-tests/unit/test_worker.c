@@ -208,11 +208,16 @@ static void a_polling_worker_never_sleeps(void **state)
 	struct fixture *f = *state;
 
 	f->config.poll = true;
+	f->config.rx_usecs = f->config.tx_usecs = 100000;
 	start(f);
-	arrive(f, 10);
-	assert_kernel_got(f, 0, 10);
-	kernel_sends(f, 0, 10);
-	assert_true(eventually(sent() == 10));
+	for (unsigned i = 0; i < 50; i++) {
+		arrive(f, 1);
+		assert_kernel_got(f, i, 1);
+	}
+	for (unsigned i = 0; i < 50; i++) {
+		kernel_sends(f, i, 1);
+		assert_true(eventually(sent() == i + 1));
+	}
 	usleep(20000);
 	workers_pause(&f->worker, 1);
 	assert_int_equal(f->counters.sleeps, 0);
@@ -263,7 +268,7 @@ static void stream_until_it_gathers(struct fixture *f, enum side from)
 	unsigned frames = 1;
 
 	f->config.idle_usecs = 0;
-	f->config.rx_usecs = f->config.tx_usecs = 100000;
+	*(from == NIC ? &f->config.rx_usecs : &f->config.tx_usecs) = 100000;
 	start(f);
 	while (frames < RX_FRAMES - 8 && wakes(f, from))
 		frames++;
@@ -277,6 +282,7 @@ static void received_frames_that_nobody_answers_gather_until_somebody_does(void 
 	stream_until_it_gathers(f, NIC);
 	assert_true(wakes(f, KERNEL));
 	assert_true(wakes(f, NIC));
+	assert_true(wakes(f, NIC));
 }
 
 static void frames_of_the_kernel_that_nobody_answers_gather_until_somebody_does(void **state)
@@ -286,8 +292,71 @@ static void frames_of_the_kernel_that_nobody_answers_gather_until_somebody_does(
 	stream_until_it_gathers(f, KERNEL);
 	assert_true(wakes(f, NIC));
 	assert_true(wakes(f, KERNEL));
+	assert_true(wakes(f, KERNEL));
 	stop(f);
 	assert_nic_got_in_order(sent());
+}
+
+#define STEADY 400 /* frames of a steady stream, 200 us apart */
+
+/* A stream of the kernel that gathers already. Returns the naps that it took. */
+static unsigned naps_of_a_steady_stream(struct fixture *f)
+{
+	const unsigned first = sent();
+	uint64_t before = counted(sleeps);
+
+	for (unsigned i = 0; i < STEADY; i++) {
+		kernel_sends(f, first + i, 1);
+		usleep(200);
+	}
+	assert_true(eventually(sent() == first + STEADY));
+	return (unsigned)(counted(sleeps) - before);
+}
+
+/* Two frames are as many as may wait in a queue of eight, so there are about half as many naps as frames, or more. */
+static void no_more_of_them_gather_than_the_kernels_queue_has_room_for(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.tx_queue = 8;
+	stream_until_it_gathers(f, KERNEL);
+	assert_true(naps_of_a_steady_stream(f) > STEADY / 8);
+	workers_set_tx_queue(&f->worker, 1, 1000);
+	assert_true(naps_of_a_steady_stream(f) < STEADY / 8);
+	workers_set_tx_queue(&f->worker, 1, 8);
+	naps_of_a_steady_stream(f); /* until the first long nap is over */
+	assert_true(naps_of_a_steady_stream(f) > STEADY / 8);
+}
+
+static void a_stream_that_is_over_leaves_the_worker_asleep(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before;
+
+	f->config.tx_queue = 1;
+	stream_until_it_gathers(f, KERNEL);
+	usleep(400000); /* the naps grow until the longest was in vain */
+	assert_true(eventually(asleep()));
+	before = counted(sleeps);
+	usleep(200000);
+	assert_int_equal(counted(sleeps), before);
+}
+
+/* Nothing would wake the worker for an answer. */
+static void nothing_gathers_on_its_way_to_a_device_without_interrupts(void **state)
+{
+	struct fixture *f = *state;
+	unsigned woken = 0;
+
+	close(fake.irq_fd);
+	fake.irq_fd = -1;
+	f->config.idle_usecs = 0;
+	f->config.tx_usecs = 100000;
+	start(f);
+	for (int i = 0; i < 200; i++)
+		woken += wakes(f, KERNEL);
+	/* Some meet the moment between two of the naps that it takes. */
+	assert_in_range(woken, 100, 200);
 }
 
 /* A stream that leaves the worker no quiet moment must not keep it from what the kernel sends. */
@@ -532,6 +601,9 @@ int main(void)
 		in_fixture(a_polling_worker_never_sleeps),
 		in_fixture(received_frames_that_nobody_answers_gather_until_somebody_does),
 		in_fixture(frames_of_the_kernel_that_nobody_answers_gather_until_somebody_does),
+		in_fixture(no_more_of_them_gather_than_the_kernels_queue_has_room_for),
+		in_fixture(a_stream_that_is_over_leaves_the_worker_asleep),
+		in_fixture(nothing_gathers_on_its_way_to_a_device_without_interrupts),
 		in_fixture(a_flood_that_nobody_answers_does_not_silence_the_kernel),
 		in_fixture(no_frame_is_left_to_gather_where_that_is_switched_off),
 		in_fixture(a_device_without_interrupts_is_served_by_naps),
