@@ -83,18 +83,21 @@ static inline bool one_way_out(const struct worker *w)
 }
 
 #define GATHER_ROUNDS 2 /* so many full bursts are a quarter of a ring of the default size */
+#define GATHER_MOST   (GATHER_ROUNDS * WORKER_BATCH)
+
+/* How many buffers of a receive ring (0: of the default size) may gather: a quarter, if that can be seen. */
+static inline uint32_t gather_most(uint32_t ring)
+{
+	return ring && ring / 4 < GATHER_MOST ? ring / 4 : GATHER_MOST;
+}
 
 /*
- * How much of a receive ring or of the kernel's queue (0: as large as usual) may gather: a quarter, if that is seen. At
- * least 1: nothing must not count as too much, or naps would stay as short as they begin, for ever.
+ * Whether frames may gather in a queue of the kernel (0: of the usual length): if as many as can be seen are no more
+ * than a quarter. Who has made it shorter wants little to wait there, and it would overflow with the first delay.
  */
-static inline uint32_t gather_most(uint32_t room)
+static inline bool gather_in_queue(uint32_t frames)
 {
-	const uint32_t seen = GATHER_ROUNDS * WORKER_BATCH;
-
-	if (room == 0 || room / 4 > seen)
-		return seen;
-	return room < 4 ? 1 : room / 4;
+	return frames == 0 || frames / 4 >= GATHER_MOST;
 }
 
 /*

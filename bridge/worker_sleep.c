@@ -167,8 +167,7 @@ static uint64_t gather_max_ns(const struct worker *w)
 /* A spell of quiet is over, by frames that have no answer yet: is it one of many? */
 static void learn_to_gather(struct worker *w, uint64_t quiet_ns)
 {
-	/* Without interrupts nothing would wake for what is received meanwhile. */
-	if (w->config.poll || one_way(w) || (w->outward && !w->has_irq))
+	if (w->config.poll || one_way(w))
 		return;
 	w->unanswered = quiet_ns < gather_max_ns(w) ? w->unanswered + 1 : 0;
 	if (one_way(w))
@@ -177,10 +176,9 @@ static void learn_to_gather(struct worker *w, uint64_t quiet_ns)
 
 static void begin_to_gather(struct worker *w)
 {
-	const uint32_t room =
-		w->outward ? atomic_load_explicit(&w->tx_queue, memory_order_relaxed) : w->config.rx_ring;
+	const uint32_t most = w->outward ? GATHER_MOST : gather_most(w->config.rx_ring);
 
-	w->gather_ns = gather_time(w->gather_ns, w->gathered, gather_most(room), gather_max_ns(w));
+	w->gather_ns = gather_time(w->gather_ns, w->gathered, most, gather_max_ns(w));
 	w->gathered = 0;
 	w->gather_rounds = GATHER_ROUNDS;
 }
@@ -192,11 +190,17 @@ void forget_quiet(struct worker *w)
 	w->nap_ns = NAP_MIN_NS;
 }
 
+/* Without interrupts nothing would wake for what is received meanwhile. */
+static bool may_gather_out(struct worker *w)
+{
+	return w->has_irq && gather_in_queue(atomic_load_explicit(&w->tx_queue, memory_order_relaxed));
+}
+
 void end_quiet(struct worker *w, uint32_t received, uint32_t sent)
 {
 	const bool outward = sent > 0;
 
-	if (outward != w->outward || (received && sent))
+	if (outward != w->outward || (received && sent) || (outward && !may_gather_out(w)))
 		w->unanswered = 0;
 	w->outward = outward;
 	if (w->quiet_since_ns) {

@@ -86,12 +86,10 @@ static void frames_gather_longer_until_they_would_fill_the_ring(void **state)
 static void a_quarter_of_a_ring_may_gather_and_of_a_large_one_two_bursts(void **state)
 {
 	(void)state;
-	assert_int_equal(gather_most(1), 1);
-	assert_int_equal(gather_most(3), 1);
 	assert_int_equal(gather_most(64), 16);
 	assert_int_equal(gather_most(256), 64);
-	assert_int_equal(gather_most(512), GATHER_ROUNDS * WORKER_BATCH);
-	assert_int_equal(gather_most(4096), GATHER_ROUNDS * WORKER_BATCH);
+	assert_int_equal(gather_most(512), GATHER_MOST);
+	assert_int_equal(gather_most(4096), GATHER_MOST);
 	assert_int_equal(gather_most(0), gather_most(512));
 }
 

@@ -13,7 +13,7 @@
 
 #include "bridge/log.h"
 #include "bridge/tap.h"
-#include "bridge/worker.h"
+#include "bridge/worker_parts.h"
 #include "eventually.h"
 #include "fake_device.h"
 #include "own_netns.h"
@@ -262,17 +262,32 @@ static bool wakes(struct fixture *f, enum side from)
 	return counted(wakeups) != before;
 }
 
+/* Each frame of a stream wakes it, but for one that meets it awake for another reason. */
+static void assert_each_wakes(struct fixture *f, enum side from)
+{
+	unsigned woken = 0;
+
+	for (unsigned i = 0; i < 100; i++)
+		woken += wakes(f, from);
+	assert_in_range(woken, 80, 100);
+}
+
 /* Many in a row have to come within the time to gather of each other, which a busy machine may spoil now and then. */
-static void stream_until_it_gathers(struct fixture *f, enum side from)
+static void send_until_it_gathers(struct fixture *f, enum side from)
 {
 	unsigned frames = 1;
 
-	f->config.idle_usecs = 0;
-	*(from == NIC ? &f->config.rx_usecs : &f->config.tx_usecs) = 100000;
-	start(f);
 	while (frames < RX_FRAMES - 8 && wakes(f, from))
 		frames++;
 	assert_in_range(frames, 20, RX_FRAMES - 9);
+}
+
+static void stream_until_it_gathers(struct fixture *f, enum side from)
+{
+	f->config.idle_usecs = 0;
+	*(from == NIC ? &f->config.rx_usecs : &f->config.tx_usecs) = 100000;
+	start(f);
+	send_until_it_gathers(f, from);
 }
 
 static void received_frames_that_nobody_answers_gather_until_somebody_does(void **state)
@@ -297,35 +312,19 @@ static void frames_of_the_kernel_that_nobody_answers_gather_until_somebody_does(
 	assert_nic_got_in_order(sent());
 }
 
-#define STEADY 400 /* frames of a steady stream, 200 us apart */
-
-/* A stream of the kernel that gathers already. Returns the naps that it took. */
-static unsigned naps_of_a_steady_stream(struct fixture *f)
-{
-	const unsigned first = sent();
-	uint64_t before = counted(sleeps);
-
-	for (unsigned i = 0; i < STEADY; i++) {
-		kernel_sends(f, first + i, 1);
-		usleep(200);
-	}
-	assert_true(eventually(sent() == first + STEADY));
-	return (unsigned)(counted(sleeps) - before);
-}
-
-/* Two frames are as many as may wait in a queue of eight, so there are about half as many naps as frames, or more. */
-static void no_more_of_them_gather_than_the_kernels_queue_has_room_for(void **state)
+static void nothing_gathers_in_a_short_queue_of_the_kernel(void **state)
 {
 	struct fixture *f = *state;
 
-	f->config.tx_queue = 8;
-	stream_until_it_gathers(f, KERNEL);
-	assert_true(naps_of_a_steady_stream(f) > STEADY / 8);
-	workers_set_tx_queue(&f->worker, 1, 1000);
-	assert_true(naps_of_a_steady_stream(f) < STEADY / 8);
-	workers_set_tx_queue(&f->worker, 1, 8);
-	naps_of_a_steady_stream(f); /* until the first long nap is over */
-	assert_true(naps_of_a_steady_stream(f) > STEADY / 8);
+	f->config.idle_usecs = 0;
+	f->config.tx_usecs = 100000;
+	f->config.tx_queue = 4 * GATHER_MOST - 1;
+	start(f);
+	assert_each_wakes(f, KERNEL);
+	workers_set_tx_queue(&f->worker, 1, 4 * GATHER_MOST);
+	send_until_it_gathers(f, KERNEL);
+	workers_set_tx_queue(&f->worker, 1, 4 * GATHER_MOST - 1);
+	assert_each_wakes(f, KERNEL);
 }
 
 static void a_stream_that_is_over_leaves_the_worker_asleep(void **state)
@@ -333,7 +332,6 @@ static void a_stream_that_is_over_leaves_the_worker_asleep(void **state)
 	struct fixture *f = *state;
 	uint64_t before;
 
-	f->config.tx_queue = 1;
 	stream_until_it_gathers(f, KERNEL);
 	usleep(400000); /* the naps grow until the longest was in vain */
 	assert_true(eventually(asleep()));
@@ -346,17 +344,13 @@ static void a_stream_that_is_over_leaves_the_worker_asleep(void **state)
 static void nothing_gathers_on_its_way_to_a_device_without_interrupts(void **state)
 {
 	struct fixture *f = *state;
-	unsigned woken = 0;
 
 	close(fake.irq_fd);
 	fake.irq_fd = -1;
 	f->config.idle_usecs = 0;
 	f->config.tx_usecs = 100000;
 	start(f);
-	for (int i = 0; i < 200; i++)
-		woken += wakes(f, KERNEL);
-	/* Some meet the moment between two of the naps that it takes. */
-	assert_in_range(woken, 100, 200);
+	assert_each_wakes(f, KERNEL);
 }
 
 /* A stream that leaves the worker no quiet moment must not keep it from what the kernel sends. */
@@ -383,10 +377,8 @@ static void no_frame_is_left_to_gather_where_that_is_switched_off(void **state)
 	f->config.idle_usecs = 0;
 	f->config.rx_usecs = f->config.tx_usecs = 0;
 	start(f);
-	for (int i = 0; i < 100; i++)
-		assert_true(wakes(f, NIC));
-	for (int i = 0; i < 100; i++)
-		assert_true(wakes(f, KERNEL));
+	assert_each_wakes(f, NIC);
+	assert_each_wakes(f, KERNEL);
 }
 
 /* --- frames that do not pass -------------------------------------------------------------------------- */
@@ -601,7 +593,7 @@ int main(void)
 		in_fixture(a_polling_worker_never_sleeps),
 		in_fixture(received_frames_that_nobody_answers_gather_until_somebody_does),
 		in_fixture(frames_of_the_kernel_that_nobody_answers_gather_until_somebody_does),
-		in_fixture(no_more_of_them_gather_than_the_kernels_queue_has_room_for),
+		in_fixture(nothing_gathers_in_a_short_queue_of_the_kernel),
 		in_fixture(a_stream_that_is_over_leaves_the_worker_asleep),
 		in_fixture(nothing_gathers_on_its_way_to_a_device_without_interrupts),
 		in_fixture(a_flood_that_nobody_answers_does_not_silence_the_kernel),
