@@ -71,13 +71,16 @@ static void assert_exits_within(struct process *p, unsigned seconds, int status)
 	process_assert_sane(p);
 }
 
-/* A size's throughput: within 1 % of what MBIT carries. */
+/*
+ * A size's throughput: no more than 1 % over what MBIT carries, and not much less. A trial does not pass during which
+ * somebody else has had the processor, real-time priority or not.
+ */
 static void assert_capacity(struct process *p, unsigned index, unsigned size)
 {
 	double right = MBIT * 1e6 / ((size + 20) * 8);
 
-	app_assert_result(p, ".sizes[%u] | .size == %u and (.throughput.fps - %f | fabs) < %f", index, size,
-		right, right / 100);
+	app_assert_result(p, ".sizes[%u] | .size == %u and .throughput.fps > %f and .throughput.fps < %f",
+		index, size, right * 0.9, right * 1.01);
 }
 
 static void rfc2544_finds_the_capacity_of_a_wire(void **state)
@@ -116,7 +119,7 @@ static void rfc2544_finds_the_capacity_of_a_wire_behind_a_forwarder(void **state
 	p = start_rfc2544(rig, "--sizes 512 --tests throughput --max-rate 50Mbit");
 	assert_exits_within(p, 300, 0);
 	assert_capacity(p, 0, 512);
-	app_assert_result(p, ".sizes[0].throughput.bound_by != \"sender\"");
+	assert_non_null(strstr(process_stderr(p), ": loss"));
 	app_assert_ends_by(fwd, SIGTERM);
 	finish(rig);
 }

@@ -383,13 +383,17 @@ static void an_interface_that_was_down_goes_on_where_it_was(void **state)
 	struct xdp_desc desc;
 	uint64_t addr;
 	uint32_t number;
+	int rc;
 
 	(void)state;
 	lane_open(&lane, &(struct xsk_socket_config){0});
 	fill(&lane, MANY);
 	for (uint32_t i = 0; i < 3; i++) {
 		set_link("down");
-		assert_int_equal(xsk_receive_wait(lane.xsk, &desc, 1, SECONDS * 1000), -ENETDOWN);
+		/* Frames that came before, an echo of the last test's say, are still there. */
+		while ((rc = xsk_receive_wait(lane.xsk, &desc, 1, SECONDS * 1000)) == 1)
+			give_back(&lane, &desc);
+		assert_int_equal(rc, -ENETDOWN);
 		desc = make_frame(&lane, i, 60);
 		assert_int_equal(xsk_transmit_one(lane.xsk, &desc), 1);
 		assert_int_equal(xsk_wake_tx(lane.xsk), -ENETDOWN);

@@ -22,6 +22,7 @@
 #define SOFTNIC_VIOLATION 3   /* exit code of ixy-softnic */
 #define SCRIPT_MAX        16384
 #define OUTPUT_MAX        (4u << 20)
+#define WAKE_MS           1000
 #define GRACE_SECONDS     15 /* for the guest to report a script that was killed */
 
 /* --- bytes to and from the guest ------------------------------------------------------------------------ */
@@ -46,6 +47,43 @@ static void guest_failed(struct vm *vm, const char *how)
 		vm->rig->softnic ? process_stderr(vm->rig->softnic) : "none");
 }
 
+/* A path in the test's folder; constant string until the next call with the same name's slot. */
+static const char *socket_path(char path[96], const char *name)
+{
+	snprintf(path, 96, "%s/%s", commands_folder(), name);
+	return path;
+}
+
+static int connect_to(const char *name, int flags)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char path[96];
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+
+	strcpy(address.sun_path, socket_path(path, name));
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+int vm_connect(const char *name)
+{
+	return connect_to(name, 0);
+}
+
+/*
+ * QEMU 7.2 may sleep through its guest's timers: both processors wait for one, and the thread that has to bring it does
+ * not know. It has been seen to take two minutes, until the next thing happened to QEMU. So something does.
+ */
+static void wake_qemu(void)
+{
+	int fd = connect_to("wake", SOCK_NONBLOCK);
+
+	if (fd >= 0)
+		close(fd);
+}
+
 /* Read exactly size bytes. False: the deadline has passed, or the guest is gone. */
 static bool read_exactly(struct vm *vm, char *data, size_t size, int64_t deadline)
 {
@@ -54,8 +92,15 @@ static bool read_exactly(struct vm *vm, char *data, size_t size, int64_t deadlin
 		int64_t left = deadline - clock_ms();
 		ssize_t n;
 
-		if (left <= 0 || poll(&p, 1, (int)left) <= 0)
+		if (left <= 0)
 			return false;
+		n = poll(&p, 1, left < WAKE_MS ? (int)left : WAKE_MS);
+		if (n < 0)
+			return false;
+		if (n == 0) {
+			wake_qemu();
+			continue;
+		}
 		n = read(vm->agent, data, size);
 		if (n <= 0)
 			return false;
@@ -168,13 +213,6 @@ const char *vm_console(struct vm *vm)
 	return vm->qemu ? process_stdout(vm->qemu) : "";
 }
 
-/* A path in the test's folder; constant string until the next call with the same name's slot. */
-static const char *socket_path(char path[96], const char *name)
-{
-	snprintf(path, 96, "%s/%s", commands_folder(), name);
-	return path;
-}
-
 /* One end of a socket pair for a process that is about to start: inherited by that one and no other. */
 static void let_inherit(int fd, bool inherit)
 {
@@ -212,7 +250,7 @@ static void start_qemu(struct vm *vm, const struct vm_options *options, const ch
 {
 	bool past = options->iommu && !options->slot;
 	const char *image = getenv("IXY_VM"), *place = past ? "own,addr=0" : "pcie.0,addr=2";
-	char agent[96];
+	char agent[96], wake[96];
 
 	if (!image)
 		fail_msg("IXY_VM does not name the folder of the guest's kernel: make test-vm");
@@ -220,15 +258,15 @@ static void start_qemu(struct vm *vm, const struct vm_options *options, const ch
 		"ulimit -c 0; exec qemu-system-x86_64 -M q35,kernel-irqchip=%s,memory-backend=ram "
 		"-accel tcg,thread=%s -cpu max -smp 2 -m 1G %s "
 		"-object memory-backend-memfd,id=ram,size=1G,share=on "
-		"-nographic -nodefaults -no-reboot -serial stdio %s %s "
+		"-nographic -nodefaults -no-reboot -serial stdio -monitor unix:%s,server=on,wait=off %s %s "
 		"-fsdev local,id=host,path=/,security_model=none,readonly=on,multidevs=remap "
 		"-device virtio-9p-pci,fsdev=host,mount_tag=host,bus=%s.0,multifunction=on "
 		"-chardev socket,id=agent,path=%s,server=on,wait=off "
 		"-device virtio-serial-pci,bus=%s.1 -device virtserialport,chardev=agent,name=agent "
 		"-kernel %s/kernel -initrd %s/initrd.gz -append 'console=ttyS0 panic=-1 quiet no_timer_check "
 		"tsc=reliable clocksource=tsc agent=%s %s %s'",
-		options->iommu ? "split" : "on", threads, iommu_device(options), nic,
-		past ? PAST_THE_IOMMU : "", place, socket_path(agent, "agent"), place, image, image,
+		options->iommu ? "split" : "on", threads, iommu_device(options), socket_path(wake, "wake"),
+		nic, past ? PAST_THE_IOMMU : "", place, socket_path(agent, "agent"), place, image, image,
 		rig_program("vm/agent"), options->iommu ? "intel_iommu=on" : "",
 		options->append ? options->append : "");
 }
@@ -272,19 +310,6 @@ static bool crashed(struct process *process)
 void vm_huge_pages(struct vm *vm, unsigned count)
 {
 	vm_ok(vm, "echo %u >/proc/sys/vm/nr_hugepages && grep -x %u /proc/sys/vm/nr_hugepages", count, count);
-}
-
-int vm_connect(const char *name)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	char path[96];
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	strcpy(address.sun_path, socket_path(path, name));
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-		return fd;
-	close(fd);
-	return -1;
 }
 
 /* True: it takes scripts. */
